@@ -1,0 +1,1 @@
+"""Tables to compressed Avro in the lake, and back."""

@@ -1,0 +1,1 @@
+"""CSV files to rows in the database: descriptors, survey, reading, validation, loading, ledger."""

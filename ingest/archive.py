@@ -1,0 +1,60 @@
+"""A finished run's file to processed/ or errors/, with its report; outside any transaction, each step
+may be done again."""
+
+import logging
+
+from django.utils import timezone
+
+from migration_console.lib.errors import Gone
+from migration_console.lib.lake import Version, lake
+
+from .models import OPEN, TO_ERRORS, Run, Status, key_hash
+from .report import write_report
+
+log = logging.getLogger(__name__)
+MAX_KEY = 1024
+
+
+def archive(run: Run) -> None:
+    """Copy and verify the file, write the report, note both, and only then delete the file from raw/."""
+    if run.status in OPEN or run.closed_at is not None:
+        return
+    version = version_of(run)
+    try:
+        _keep(run, version)
+    except Gone as gone:
+        if run.status != Status.GONE:
+            log.error("%s ended as %s, but its file is no longer in raw/: %s", run, run.status, gone)
+            run.warnings = [*run.warnings, f"The file was taken from raw/ before it was archived: {gone}"]
+    lake().delete(version)
+    run.closed_at = timezone.now()
+    run.save(update_fields=["closed_at", "warnings"])
+
+
+def _keep(run: Run, version: Version) -> None:
+    """Bring the bytes and the report to where they stay."""
+    if run.status != Status.GONE and not run.archived_key:
+        key = archive_key(run, "errors" if run.status in TO_ERRORS else "processed")
+        lake().copy(version, key)
+        if lake().stat(key).size != version.size:
+            raise OSError(f"{key} is not the size of {run.key}; {run.key} stays where it is")
+        report = write_report(run, archive_key(run, "errors") + ".report.jsonl")
+        status = Status.ARCHIVED if run.status == Status.LOADED else run.status
+        Run.objects.filter(pk=run.pk).update(archived_key=key, report_key=report, status=status)
+        run.archived_key, run.report_key, run.status = key, report, status
+        run.batches.exclude(overflow=None).update(overflow=None)
+
+
+def version_of(run: Run) -> Version:
+    """Return the object version that a run is about."""
+    return Version(run.key, run.version, run.size, run.sequence, 0)
+
+
+def archive_key(run: Run, folder: str) -> str:
+    """Return where a run's file goes; it holds the run's id, so that no two files meet."""
+    path = run.key.removeprefix("raw/")
+    key = f"{folder}/{run.pk}/{path}"
+    if len(key.encode()) + len(".report.jsonl") > MAX_KEY:
+        suffix = ".csv.gz" if path.endswith(".gz") else ".csv"
+        key = f"{folder}/{run.pk}/{key_hash(run.key)}{suffix}"
+    return key

@@ -1,0 +1,209 @@
+"""A first descriptor, from a sample of a file or from a table; a person reads it before it is saved."""
+
+import codecs
+import csv
+import gzip
+import re
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+from migration_console.lib.definition import TableColumn, read_definition
+from migration_console.lib.errors import refuse
+from migration_console.lib.sqltype import BINARY, TEXT_BYTES
+
+from .descriptor import FieldDescriptor
+from .reader import Layout
+from .survey import BOMS, first_records
+from .text import PARSERS, Bad
+
+SAMPLE = 1 << 20
+ROWS = 1000
+DELIMITERS = ",;\t|"
+# The first type that every sampled value has wins; a text of digits with a leading zero stays text.
+GUESSES = ["integer", "number", "boolean", "date", "datetime", "time"]
+DATE_FORMATS = ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"]
+
+
+def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
+    """Return a descriptor that fits the first 1,000 rows of a file."""
+    data = _sample(path)
+    encoding, text = _decode(data)
+    delimiter = _delimiter(text)
+    layout = Layout(delimiter=delimiter)
+    sample = text.encode()
+    records = [r for r in first_records(sample[: SAMPLE - 1], layout, 0, 1, ROWS + 1) if not r.code]
+    if not records:
+        raise refuse("empty-file", f"{path} holds no rows to draft from")
+    if len(data) >= SAMPLE:
+        records = records[:-1] or records
+    width = len(records[0].fields)
+    first = [value or "" for value in records[0].fields]
+    rows = [record.fields for record in records[1:] if len(record.fields) == width]
+    header = _is_header(first, rows)
+    names = _unique_names(first) if header else [f"column_{index + 1}" for index in range(width)]
+    if not header:
+        rows.insert(0, list(records[0].fields))
+    fields = [_field(field, [row[index] for row in rows]) for index, field in enumerate(names)]
+    name = name or re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().removesuffix(".gz").removesuffix(".csv")).strip("_-")
+    draft: dict[str, Any] = {"name": name or "dataset", "table": re.sub(r"\W", "_", name or "dataset"), "mode": "append"}
+    draft["encoding"] = encoding
+    draft["dialect"] = {"delimiter": delimiter, "header": header}
+    draft["schema"] = {"fields": fields}
+    if key := _key(fields, rows):
+        draft["schema"]["primaryKey"] = key
+    return draft
+
+
+def _sample(path: Path) -> bytes:
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        return (gzip.open(file) if gzipped else file).read(SAMPLE)
+
+
+def _decode(data: bytes) -> tuple[str, str]:
+    """Return the encoding and the text: by the byte order mark, strict UTF-8, else cp1252 as a suggestion."""
+    for mark, kind in BOMS.items():
+        if data.startswith(mark):
+            return kind, codecs.getincrementaldecoder(kind)("replace").decode(data)
+    try:
+        return "utf-8", codecs.getincrementaldecoder("utf-8")().decode(data).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return "cp1252", data.decode("cp1252", "replace")
+
+
+def _delimiter(text: str) -> str:
+    lines = "\n".join(text.splitlines()[:50])
+    try:
+        return csv.Sniffer().sniff(lines, delimiters=DELIMITERS).delimiter
+    except csv.Error:
+        return max(DELIMITERS, key=lines.count) if any(map(lines.count, DELIMITERS)) else ","
+
+
+def _is_header(first: list[str], rows: list[list[str | None]]) -> bool:
+    """Tell whether the first row names columns: all filled, all different, and of another kind than the rest."""
+    if not all(value.strip() for value in first) or len(set(first)) != len(first):
+        return False
+    if any(_type_of([value]) != "string" for value in first):
+        return False
+    if not rows:
+        return True
+    kinds = [_type_of([row[index] for row in rows]) for index in range(len(first))]
+    if any(kind != "string" for kind in kinds):
+        return True
+    words = re.compile(r"[A-Za-z_][\w .-]{0,40}")
+    seen = {(index, row[index]) for row in rows for index in range(len(first))}
+    return all(words.fullmatch(v) and (i, v) not in seen for i, v in enumerate(first))
+
+
+def _unique_names(first: list[str]) -> list[str]:
+    names: list[str] = []
+    for value in first:
+        name = value.strip()[:60]
+        taken = {other.lower() for other in names}
+        names.append(name if name.lower() not in taken else f"{name}_{len(names) + 1}")
+    return names
+
+
+def _type_of(values: list[str | None]) -> str:
+    filled = [value for value in values if value]
+    if not filled:
+        return "string"
+    for kind in GUESSES:
+        if all(_fits(kind, value) for value in filled):
+            if kind == "integer" and any(re.fullmatch(r"[+-]?0[0-9]+", value) or len(value) > 18 for value in filled):
+                return "string"
+            return kind
+    return "string"
+
+
+def _fits(kind: str, value: str, **more: Any) -> bool:
+    words = {"trueValues": ["true", "True", "TRUE"], "falseValues": ["false", "False", "FALSE"]}
+    extra = words if kind == "boolean" else {}
+    try:
+        PARSERS[kind](value, FieldDescriptor.model_validate({"name": "x", "type": kind, **extra, **more}))
+    except Bad:
+        return False
+    return True
+
+
+def _field(name: str, values: list[str | None]) -> dict[str, Any]:
+    filled = [value for value in values if value]
+    kind = _type_of(values)
+    field: dict[str, Any] = {"name": name, "type": kind, "constraints": {}}
+    if kind == "string" and filled:
+        for pattern in DATE_FORMATS:
+            if all(_fits("date", value, format=pattern) for value in filled):
+                field |= {"type": "date", "format": pattern}
+                break
+        else:
+            field["constraints"]["maxLength"] = _room(max(map(len, filled)))
+    if len(filled) == len(values) and filled:
+        field["constraints"]["required"] = True
+    return field
+
+
+def _room(longest: int) -> int:
+    """Return a length with room to grow, in round numbers."""
+    return next((size for size in (10, 50, 100, 255, 1000, 4000) if size >= longest * 1.5), 16_000)
+
+
+def _key(fields: list[dict[str, Any]], rows: list[list[str | None]]) -> str | None:
+    """Suggest the first column as key where it is called id and every value is there once."""
+    first = fields[0]
+    values = [row[0] for row in islice(rows, ROWS)]
+    named = first["name"].lower() in {"id", "column_1"} or first["name"].lower().endswith("id")
+    return first["name"] if named and None not in values and len(set(values)) == len(values) > 1 else None
+
+
+def draft_from_table(table: str, name: str | None = None) -> dict[str, Any]:
+    """Return a descriptor whose every value the table holds exactly."""
+    definition = read_definition(connection, table)
+    if definition is None:
+        raise refuse("no-table", f"there is no table {table!r} in the database")
+    columns = [column for column in definition.columns if not column.generated and column.name != "_run"]
+    if odd := [column for column in columns if column.sql is None]:
+        raise refuse("table", f"column {odd[0].name} has the type {odd[0].type}, which cannot be loaded")
+    schema: dict[str, Any] = {"fields": [_table_field(column) for column in columns]}
+    if definition.primary_key:
+        schema["primaryKey"] = list(definition.primary_key.columns)
+    unique = [list(key.columns) for key in definition.keys if not key.primary and not any(key.prefixes)]
+    if unique:
+        schema["uniqueKeys"] = unique
+    plain = re.sub(r"[^a-z0-9_-]+", "_", table.lower()).strip("_-")
+    return {"name": name or plain, "table": table, "mode": "upsert" if definition.primary_key else "append", "schema": schema}
+
+
+def _table_field(column: TableColumn) -> dict[str, Any]:
+    sql = column.sql
+    assert sql is not None
+    kinds: list[tuple[Callable[[], bool], str]] = [
+        (lambda: sql.base == "YEAR", "year"),
+        (lambda: sql.integer_range is not None, "integer"),
+        (lambda: sql.base in {"DECIMAL", "FLOAT", "DOUBLE"}, "number"),
+        (lambda: sql.base == "DATE", "date"),
+        (lambda: sql.base == "TIME", "time"),
+        (lambda: sql.base in {"DATETIME", "TIMESTAMP"}, "datetime"),
+        (lambda: sql.base == "JSON", "object"),
+    ]
+    field: dict[str, Any] = {"name": column.name, "type": next((kind for test, kind in kinds if test()), "string")}
+    if sql.base in BINARY:
+        field["format"] = "binary"
+    constraints: dict[str, Any] = {}
+    if not column.nullable:
+        constraints["required"] = True
+    if sql.base in {"VARCHAR", "CHAR"}:
+        constraints["maxLength"] = sql.length
+    field["constraints"] = constraints
+    if sql.base not in TEXT_BYTES or sql.charset != "utf8mb4" or connection.vendor == "mysql":
+        field["sqlType"] = _written(sql.sql)
+    return field
+
+
+def _written(text: str) -> str:
+    """Return a column type without what is the default anyway."""
+    return re.sub(r" CHARACTER SET utf8mb4| COLLATE \w+", "", text)

@@ -1,0 +1,52 @@
+"""A file tried without loading: surveyed and validated, nothing written anywhere."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from migration_console.lib.errors import Problem, Refused
+
+from .errors import ErrorGroup, group_errors, merge_groups
+from .models import Dataset
+from .reader import Scanner
+from .rows import to_rows
+from .schema import Schema
+from .stream import decoded, limited, skip
+from .survey import Survey, layout_of, survey
+from .validation import check_rows
+
+
+def dry_run(file: Path, dataset: Dataset | None) -> dict[str, Any]:
+    """Return what loading would give, as far as the file alone tells: keys are checked by the database only."""
+    result: dict[str, Any] = {
+        "id": None, "dataset": dataset.name if dataset else None, "key": file.name, "status": "dry run",
+        "read": 0, "loaded": 0, "rejected": 0, "skipped": 0, "seconds": None, "errors": [], "problems": [],
+    }  # fmt: skip
+    try:
+        if dataset is None:
+            raise Refused([Problem("no-dataset", f"no dataset matches {file.name}; name one with --dataset")])
+        schema = dataset.current.schema
+        with file.open("rb") as source:
+            size = file.stat().st_size
+            found = survey(source, schema, name=file.name, size=size, max_bytes=settings.MAX_FILE_BYTES)
+        errors, rejected = _validate(file, schema, found)
+        result |= {"read": found.records, "loaded": found.records - rejected, "rejected": rejected, "errors": errors}
+    except Refused as refused:
+        result |= {"status": "refused", "problems": [problem.as_dict() for problem in refused.problems]}
+    return result
+
+
+def _validate(file: Path, schema: Schema, found: Survey) -> tuple[list[ErrorGroup], int]:
+    layout = layout_of(schema, found.encoding)
+    errors: list[ErrorGroup] = []
+    rejected = 0
+    with file.open("rb") as source:
+        stream = decoded(source, gzip=found.gzip, encoding=found.encoding, max_bytes=settings.MAX_FILE_BYTES)
+        skip(stream, found.data_start)
+        scanner = Scanner(layout, start=found.data_start)
+        for span in scanner.scan(limited(stream, found.data_end - found.data_start)):
+            checked = check_rows(to_rows(span, layout, found.columns, found.width), schema)
+            rejected += len(checked.rejects)
+            errors = merge_groups(errors, group_errors(e for reasons in checked.rejects.values() for e in reasons))
+    return errors, rejected

@@ -1,0 +1,170 @@
+"""The end of loading: foreign keys tried once more, the sums checked, whole files published."""
+
+import logging
+
+from django.db import connection, transaction
+from django.db.models import F, Sum
+
+from migration_console.lib import swap
+from migration_console.lib.definition import TableDefinition
+from migration_console.lib.engine import engine
+from migration_console.lib.errors import Fenced, refuse
+from migration_console.lib.statements import columns_sql, quote
+
+from .batches import prepared_rejects
+from .errors import ErrorGroup, group_errors, merge_groups
+from .isolation import Destination, Isolation
+from .loader import limit_of
+from .models import MAX_REJECT_BYTES, Batch, Reject, Run, Status
+from .schema import Schema
+from .survey import Survey
+
+log = logging.getLogger(__name__)
+
+
+def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
+    """Bring a run whose parts are all loaded to its end; a run that does not add up is never green."""
+    if to.foreign_keys and _parents_may_have_come(run, to):
+        while retry_orphans(run, schema, found, to):
+            continue
+    totals = check_sums(run, found)
+    limit = limit_of(schema, found)
+    if limit is not None and totals["rejected"] > limit:
+        drop(run, to.definition)
+        raise refuse(
+            "too-many-errors", f"{totals['rejected']} rows were rejected; the dataset allows {limit}. Nothing was loaded."
+        )
+    if schema.descriptor.whole:
+        publish(run, schema, to, totals)
+    run.end(Status.LOADED, **totals)
+    if schema.descriptor.whole:
+        swap.drop_leftovers(connection, to.definition.name, run.pk)
+
+
+def _parents_may_have_come(run: Run, to: Destination) -> bool:
+    """Tell whether trying again can help: parents in the same table, or another run that ended meanwhile."""
+    if not run.rejects.filter(state=Reject.State.OPEN).exists():
+        return False
+    if any(to.is_self(key) for key in to.foreign_keys):
+        return True
+    tables = [key.table for key in to.foreign_keys]
+    since = Run.objects.filter(dataset__table__in=tables, finished_at__gte=run.started_at)
+    return since.filter(status__in=[Status.LOADED, Status.ARCHIVED]).exists()
+
+
+def retry_orphans(run: Run, schema: Schema, found: Survey, to: Destination) -> int:
+    """Try the rows once more that only lacked a parent; return how many went in."""
+    loaded = 0
+    rejects = run.rejects.filter(state=Reject.State.OPEN).order_by("row")
+    orphans = [
+        reject
+        for reject in rejects.iterator()
+        if {error["code"] for error in reject.errors} == {"foreign-key"} and reject.end - reject.start <= MAX_REJECT_BYTES
+    ]
+    for at in range(0, len(orphans), 20_000):
+        loaded += _retry_some(run, orphans[at : at + 20_000], schema, found, to)
+    return loaded
+
+
+def _retry_some(run: Run, orphans: list[Reject], schema: Schema, found: Survey, to: Destination) -> int:
+    frame = prepared_rejects([bytes(reject.raw) for reject in orphans], found, schema)
+    # An upsert's orphan must not overwrite what a later row of the file has written since.
+    isolation = Isolation(connection, Destination(**{**vars(to), "upsert": False}))
+    isolation.prepare(frame)
+    with transaction.atomic():
+        hold(run)
+        outcome = isolation.load()
+        refused = outcome.refusals.keys()
+        loaded = [orphans[n] for n in frame["_n"].to_list() if n not in refused]
+        _take_back(loaded)
+    return len(loaded)
+
+
+def _take_back(rejects: list[Reject]) -> None:
+    """Move rows from rejected to loaded in the ledger."""
+    for batch in Batch.objects.filter(pk__in={reject.batch_id for reject in rejects}):
+        mine = [reject for reject in rejects if reject.batch_id == batch.pk]
+        errors = group_errors((error for reject in mine for error in reject.errors), sign=-1)
+        batch.errors = merge_groups(batch.errors, errors)
+        batch.loaded, batch.rejected = batch.loaded + len(mine), batch.rejected - len(mine)
+        batch.save(update_fields=["loaded", "rejected", "errors"])
+    Reject.objects.filter(pk__in=[reject.pk for reject in rejects]).delete()
+
+
+def hold(run: Run) -> None:
+    """Lock the run inside a transaction, if its lease is still ours: a worker that lost it must not write."""
+    if not Run.objects.filter(run.held()).update(epoch=F("epoch")):
+        raise Fenced(str(run))
+
+
+def check_sums(run: Run, found: Survey) -> dict[str, object]:
+    """Return the run's counts from the ledger, having proved that every record and every byte is in it once."""
+    batches = list(run.batches.order_by("start").values("start", "end", "first_row", "rows", "loaded", "rejected", "skipped"))
+    position, row = found.data_start, 1
+    for batch in batches:
+        if (batch["start"], batch["first_row"]) != (position, row):
+            raise AssertionError(f"{run}: the ledger has a hole or an overlap at byte {position}, row {row}")
+        if batch["loaded"] + batch["rejected"] + batch["skipped"] != batch["rows"]:
+            raise AssertionError(f"{run}: the batch at {position} does not add up")
+        position, row = batch["end"], row + batch["rows"]
+    if (position, row - 1) != (found.data_end, found.records):
+        raise AssertionError(f"{run}: {row - 1} of {found.records} records are in the ledger, up to byte {position}")
+    return totals_of(run)
+
+
+def totals_of(run: Run) -> dict[str, object]:
+    """Return counts and grouped errors as the ledger has them now."""
+    sums = run.batches.aggregate(
+        read=Sum("rows"), loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped")
+    )
+    errors: list[ErrorGroup] = []
+    for (groups,) in run.batches.exclude(errors=[]).values_list("errors"):
+        errors = merge_groups(errors, groups)
+    return {**{name: value or 0 for name, value in sums.items()}, "errors": errors}
+
+
+def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, object]) -> None:
+    """Make a staged file appear in the table in one step."""
+    table = to.definition
+    names = [*to.names, *to.constants]
+    if schema.descriptor.mode != "replace":
+        with transaction.atomic():
+            hold(run)
+            _merge(schema, to, names)
+            run.end(Status.LOADED, **totals)
+        return
+    if totals["read"] and not totals["loaded"]:
+        drop(run, table)
+        raise refuse("nothing-to-load", "every row was rejected; replacing the table would empty it")
+    if swap.can_rename(connection, table):
+        if not swap.swapped(connection, table.name, run.pk):
+            hold(run)
+        swap.rename(connection, table.name, run.pk)
+        return
+    with transaction.atomic():
+        hold(run)
+        swap.exchange(connection, table, run.pk, names)
+        run.end(Status.LOADED, **totals)
+
+
+def _merge(schema: Schema, to: Destination, names: list[str]) -> None:
+    """Move the staged rows into the target inside the caller's transaction."""
+    target, primary = to.definition.name, to.definition.primary_key
+    where = ""
+    with connection.cursor() as cursor:
+        if schema.descriptor.mode == "upsert":
+            assert primary is not None
+            cursor.execute(engine(connection).update_from_sql(target, to.table, primary.columns, names, {}, "TRUE"))
+            match = " AND ".join(f"t.{columns_sql([name])} = i.{columns_sql([name])}" for name in primary.columns)
+            where = f" WHERE NOT EXISTS (SELECT 1 FROM {quote(target)} t WHERE {match})"
+        columns = columns_sql(names)
+        cursor.execute(
+            f"INSERT INTO {quote(target)} ({columns}) SELECT {columns_sql(names, 'i.')} FROM {quote(to.table)} i{where}"
+        )
+
+
+def drop(run: Run, table: TableDefinition) -> None:
+    """Throw away what was staged."""
+    swap.drop_leftovers(connection, table.name, run.pk)
+
+

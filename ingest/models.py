@@ -1,0 +1,286 @@
+"""Datasets, runs, and the ledger. State changes are methods; each is one conditional UPDATE."""
+
+import hashlib
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from migration_console.lib.lease import Leased
+
+from .descriptor import Descriptor, parse_descriptor
+from .schema import Schema, compile_json
+
+MAX_REJECT_BYTES = 64 << 10
+MAX_REJECTS = 100_000
+
+
+class Dataset(models.Model):
+    """A feed of files of one shape going into one table."""
+
+    name = models.CharField(max_length=100, unique=True)
+    table = models.CharField(max_length=130)
+    paused = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def current(self) -> "SchemaVersion":
+        """Return the newest schema version."""
+        return self.versions.latest("number")
+
+
+class SchemaVersion(models.Model):
+    """A descriptor as it was at one time; never changed once a run has used it."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    descriptor = models.JSONField()
+    model_hash = models.CharField(max_length=64, blank=True, help_text="SHA-256 of a hand-written model's source")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["dataset", "number"], name="schema_version_number")]
+        ordering = ["dataset", "-number"]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} v{self.number}"
+
+    @property
+    def parsed(self) -> Descriptor:
+        """Return the descriptor."""
+        return parse_descriptor(self.descriptor)
+
+    @property
+    def schema(self) -> Schema:
+        """Return the compiled schema."""
+        return compile_json(orjson.dumps(self.descriptor, option=orjson.OPT_SORT_KEYS))
+
+
+class Status(models.TextChoices):
+    """Where a run stands."""
+
+    RECEIVED = "received"
+    LOADING = "loading"
+    LOADED = "loaded"
+    ARCHIVED = "archived"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    GONE = "gone"
+    ROLLED_BACK = "rolled back"
+
+
+OPEN = [Status.RECEIVED, Status.LOADING]
+TO_ERRORS = [Status.REFUSED, Status.FAILED, Status.CANCELLED]
+
+
+def key_hash(key: str) -> str:
+    """Return the SHA-256 of an object key; keys run to 1,024 bytes, too long for an index."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Run(Leased):
+    """One arrival of one file for one dataset, and one attempt at it."""
+
+    dataset = models.ForeignKey(Dataset, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
+    schema_version = models.ForeignKey(SchemaVersion, null=True, blank=True, on_delete=models.PROTECT)
+    bucket = models.CharField(max_length=255, blank=True)
+    key = models.TextField()
+    key_hash = models.CharField(max_length=64)
+    version = models.CharField(max_length=128)
+    # Orders the versions of one key: the event's sequencer on S3, the time of change in a folder.
+    sequence = models.CharField(max_length=64, blank=True)
+    attempt = models.PositiveIntegerField(default=1)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.RECEIVED)
+    reason = models.CharField(max_length=255, blank=True, help_text="why a duplicate is loaded again")
+    trigger = models.CharField(max_length=20, default="sweep")
+    waiting_for = models.CharField(max_length=255, blank=True)
+    cancel_requested = models.BooleanField(default=False)
+    duplicate_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+
+    size = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, null=True, blank=True)
+    # What the survey found: encoding, line ends, columns, records, bounds.
+    survey = models.JSONField(default=dict, blank=True)
+    problems = models.JSONField(default=list, blank=True)
+    warnings = models.JSONField(default=list, blank=True)
+    # Errors grouped by field and code.
+    errors = models.JSONField(default=list, blank=True)
+    read = models.BigIntegerField(default=0)
+    loaded = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+
+    received_at = models.DateTimeField(auto_now_add=True)
+    rung_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # Set when the file's bytes are verified under processed/ or errors/.
+    archived_key = models.TextField(blank=True)
+    report_key = models.TextField(blank=True)
+    # Set when the file has left raw/: nothing is left to do.
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "key_hash", "version", "attempt"], name="run_object_version")
+        ]
+        indexes = [
+            models.Index(fields=["closed_at", "status"], name="run_open"),
+            models.Index(fields=["dataset", "sha256"], name="run_same_bytes"),
+            models.Index(fields=["dataset", "-id"], name="run_of_dataset"),
+        ]
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} of {self.key}"
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long the run took, or has taken so far."""
+        if self.started_at is None:
+            return None
+        return round(((self.finished_at or timezone.now()) - self.started_at).total_seconds(), 3)
+
+    def end(self, status: Status, *, problems: list[dict[str, Any]] | None = None, **fields: Any) -> bool:
+        """Bring an open run to an end; False where it has come to one already."""
+        changed = Run.objects.filter(pk=self.pk, status__in=OPEN).update(
+            status=status, problems=problems or [], finished_at=timezone.now(), waiting_for="", **fields
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def wait(self, what: str) -> None:
+        """Note what an open run waits for."""
+        Run.objects.filter(pk=self.pk).update(waiting_for=what[:255])
+        self.waiting_for = what[:255]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what commands print of a run."""
+        return {
+            "id": self.pk,
+            "dataset": self.dataset.name if self.dataset else None,
+            "key": self.key,
+            "status": self.status,
+            "read": self.read,
+            "loaded": self.loaded,
+            "rejected": self.rejected,
+            "skipped": self.skipped,
+            "seconds": self.seconds,
+            "errors": self.errors,
+            "problems": self.problems,
+            "warnings": self.warnings,
+            "waiting_for": self.waiting_for,
+            "report": self.report_key,
+        }
+
+
+class Part(Leased):
+    """A byte range of a file, on record boundaries, that one worker loads."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField()
+    start = models.BigIntegerField()
+    end = models.BigIntegerField()
+    first_row = models.BigIntegerField()
+    first_line = models.BigIntegerField()
+    next_byte = models.BigIntegerField()
+    next_row = models.BigIntegerField()
+    next_line = models.BigIntegerField()
+    # How often a worker found that another one had taken over.
+    fenced = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="part_number")]
+        ordering = ["run", "number"]
+
+    def __str__(self) -> str:
+        return f"part {self.number} of run {self.run_id}"
+
+    @staticmethod
+    def unfinished() -> Q:
+        """Return the condition of parts with bytes left."""
+        return Q(next_byte__lt=F("end"))
+
+    def advance(self, *, start: int, byte: int, row: int, line: int) -> bool:
+        """Move on behind a batch, if the lease is ours and nobody was there before."""
+        moved = Part.objects.filter(self.held(), next_byte=start).update(
+            next_byte=byte, next_row=row, next_line=line, takeovers=0
+        )
+        self.next_byte, self.next_row, self.next_line = byte, row, line
+        return bool(moved)
+
+
+class Batch(models.Model):
+    """A slice of a part, loaded in one transaction: a line of the ledger. Never deleted."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="batches")
+    part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="batches")
+    start = models.BigIntegerField()
+    end = models.BigIntegerField()
+    first_row = models.BigIntegerField()
+    first_line = models.BigIntegerField()
+    rows = models.PositiveIntegerField()
+    loaded = models.PositiveIntegerField()
+    rejected = models.PositiveIntegerField()
+    skipped = models.PositiveIntegerField()
+    errors = models.JSONField(default=list)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the batch's bytes")
+    # Rejects past the limit of the reject table, as zlib-compressed JSON lines, until the report is written.
+    overflow = models.BinaryField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "start"], name="batch_start")]
+        ordering = ["run", "start"]
+        verbose_name_plural = "batches"
+
+    def __str__(self) -> str:
+        return f"batch at {self.start} of run {self.run_id}"
+
+
+class Reject(models.Model):
+    """A row set aside, with every reason."""
+
+    class State(models.TextChoices):
+        """What became of it."""
+
+        OPEN = "open"
+        RESUBMITTED = "resubmitted"
+        FIXED = "fixed"
+        DISMISSED = "dismissed"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rejects")
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="rejects")
+    row = models.BigIntegerField()
+    line = models.BigIntegerField()
+    start = models.BigIntegerField()
+    end = models.BigIntegerField()
+    raw = models.BinaryField(help_text="the row's bytes, 64 KiB of them at most")
+    errors = models.JSONField()
+    state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "row"], name="reject_row")]
+        ordering = ["run", "row"]
+
+    def __str__(self) -> str:
+        return f"row {self.row} of run {self.run_id}"
+
+    @property
+    def text(self) -> str:
+        """Return the row as text; bytes that are no UTF-8 show as �."""
+        return bytes(self.raw).decode("utf-8", "replace")

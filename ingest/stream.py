@@ -1,0 +1,184 @@
+"""The bytes of a file as the reader wants them: gunzipped, and in UTF-8 or a single-byte encoding.
+
+Offsets count in the gunzipped stream. A file in a multi-byte encoding such as UTF-16 is turned into
+UTF-8 on the way, and its offsets count there; what cannot be decoded becomes invalid UTF-8, which the
+reader sets aside row by row.
+"""
+
+import codecs
+import hashlib
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import BinaryIO, Protocol
+
+from migration_console.lib.errors import refuse
+
+GZIP = b"\x1f\x8b"
+MAX_RATIO = 100
+# Below this size a high ratio harms nobody.
+RATIO_FROM = 10 << 20
+CHUNK = 1 << 20
+
+Read = Callable[[int], bytes]
+
+
+class Readable(Protocol):
+    """Something with read(size)."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to size bytes, b'' at the end."""
+
+
+class Hashing:
+    """Reads through, hashing every byte as it is stored."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.source = source
+        self.sha256 = hashlib.sha256()
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to size bytes."""
+        data = self.source.read(size)
+        self.sha256.update(data)
+        self.count += len(data)
+        return data
+
+
+class Gunzip:
+    """Reads concatenated gzip members; a truncated or damaged file, or a bomb, is refused."""
+
+    def __init__(self, source: Readable, max_bytes: int) -> None:
+        self.source, self.max_bytes = source, max_bytes
+        self.member = zlib.decompressobj(31)
+        self.waiting = b""
+        self.taken = self.given = 0
+        self.over = False
+
+    def read(self, size: int) -> bytes:
+        """Return up to size bytes of the gunzipped stream."""
+        while not self.over:
+            if not self.waiting:
+                self.waiting = self.source.read(CHUNK)
+                self.taken += len(self.waiting)
+                if not self.waiting:
+                    self._finish()
+                    break
+            data = self._inflate(size)
+            if data:
+                self._measure(len(data))
+                return data
+        return b""
+
+    def _inflate(self, size: int) -> bytes:
+        if self.member.eof:
+            if not self.waiting.strip(b"\0"):  # padding behind the last member
+                self.waiting = b""
+                return b""
+            self.member = zlib.decompressobj(31)
+        try:
+            data = self.member.decompress(self.waiting, size)
+        except zlib.error as error:
+            raise refuse("gzip-damaged", f"the gzip file is damaged ({error}); send it again") from None
+        self.waiting = self.member.unused_data if self.member.eof else self.member.unconsumed_tail
+        return data
+
+    def _finish(self) -> None:
+        self.over = True
+        if not self.member.eof:
+            raise refuse("gzip-truncated", "the gzip file ends in the middle; send it again")
+
+    def _measure(self, count: int) -> None:
+        self.given += count
+        if self.given > self.max_bytes:
+            raise refuse("too-large", f"the file unpacks to more than the limit of {self.max_bytes} bytes")
+        if self.given > RATIO_FROM and self.given > MAX_RATIO * self.taken:
+            raise refuse("gzip-ratio", f"the file unpacks to more than {MAX_RATIO} times its size")
+
+
+class Transcoder:
+    """Reads a multi-byte encoding as UTF-8; what cannot be decoded comes out as invalid UTF-8."""
+
+    def __init__(self, source: Readable, encoding: str) -> None:
+        self.source = source
+        errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+        self.decoder = codecs.getincrementaldecoder(encoding)(errors)
+        self.over = False
+
+    def read(self, size: int) -> bytes:
+        """Return about size bytes of UTF-8, b'' at the end."""
+        while not self.over:
+            data = self.source.read(size)
+            self.over = not data
+            try:
+                text = self.decoder.decode(data, final=self.over)
+            except UnicodeDecodeError as error:
+                raise refuse("encoding", f"the file is not {self.decoder.__class__.__module__}: {error.reason}") from None
+            if text:
+                return text.encode("utf-8", "surrogatepass")
+        return b""
+
+
+@lru_cache(maxsize=64)
+def is_single_byte(encoding: str) -> bool:
+    """Tell whether every byte is one character and ASCII means ASCII."""
+    try:
+        return all(len(bytes([n]).decode(encoding, "replace")) == 1 for n in range(256)) and bytes(range(128)).decode(
+            encoding
+        ) == bytes(range(128)).decode("ascii")
+    except UnicodeDecodeError:
+        return False
+
+
+def reading_encoding(encoding: str) -> str:
+    """Return the encoding of the stream that `decoded` gives: itself where single-byte, else UTF-8."""
+    if encoding in {"utf-8", "utf-8-sig"}:
+        return "utf-8"
+    return encoding if is_single_byte(encoding) else "utf-8"
+
+
+def decoded(source: Readable, *, gzip: bool, encoding: str, max_bytes: int) -> Readable:
+    """Return the stream that the reader cuts into records."""
+    stream: Readable = Gunzip(source, max_bytes) if gzip else source
+    if encoding in {"utf-8", "utf-8-sig"} or is_single_byte(encoding):
+        return stream
+    return Transcoder(stream, encoding)
+
+
+def seekable(*, gzip: bool, encoding: str) -> bool:
+    """Tell whether an offset of the stream is an offset of the file."""
+    return not gzip and (encoding in {"utf-8", "utf-8-sig"} or is_single_byte(encoding))
+
+
+def limited(stream: Readable, count: int) -> Read:
+    """Return a read function that ends after `count` bytes."""
+    left = count
+
+    def read(size: int) -> bytes:
+        nonlocal left
+        data = stream.read(min(size, left))
+        left -= len(data)
+        return data
+
+    return read
+
+
+def skip(stream: Readable, count: int) -> None:
+    """Read past `count` bytes."""
+    while count > 0 and (data := stream.read(min(CHUNK, count))):
+        count -= len(data)
+
+
+class Behind:
+    """Some bytes that were read already, then the rest of a stream."""
+
+    def __init__(self, head: bytes, stream: Readable) -> None:
+        self.head, self.stream = head, stream
+
+    def read(self, size: int) -> bytes:
+        """Return up to size bytes."""
+        if self.head:
+            data, self.head = self.head[:size], self.head[size:]
+            return data
+        return self.stream.read(size)

@@ -1,0 +1,106 @@
+"""The environment, typed and checked in one place; every mistake is reported at once."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DATABASES = {"sqlite": "a file, sqlite:////absolute/path", "mysql": "mysql://user:password@host:3306/schema"}
+BROKERS = {"filesystem", "amqp", "amqps", "sqs", "memory"}
+
+
+def check_database_url(url: str) -> str:
+    """Check a DATABASE_URL; only SQLite and MySQL hold the ledger and the tables in one transaction."""
+    if urlsplit(url).scheme not in DATABASES:
+        raise ValueError("use one of: " + "; ".join(DATABASES.values()))
+    return url
+
+
+def check_lake_url(url: str) -> str:
+    """Check a LAKE_URL: the folder that holds raw/, processed/ and errors/."""
+    if not url.startswith("file:") or not url.removeprefix("file:").lstrip("/"):
+        raise ValueError("use a folder, as in file:var/lake or file:/srv/lake")
+    return url
+
+
+def check_broker_url(url: str) -> str:
+    """Check a CELERY_BROKER_URL."""
+    if urlsplit(url).scheme not in BROKERS:
+        raise ValueError("use one of: " + ", ".join(sorted(f"{scheme}://" for scheme in BROKERS)))
+    return url
+
+
+def check_secret_key(key: str) -> str:
+    """Refuse a key that could be guessed."""
+    if len(key) < 32 or len(set(key)) < 8:
+        raise ValueError("needs at least 32 characters of chance; `make setup` writes one into .env")
+    return key
+
+
+class Env(BaseSettings):
+    """What an operator sets; see .env.example."""
+
+    model_config = SettingsConfigDict(env_file=ROOT / ".env", extra="ignore", hide_input_in_errors=True)
+
+    database_url: Annotated[str, AfterValidator(check_database_url)] = f"sqlite:///{ROOT}/var/console.sqlite3"
+    lake_url: Annotated[str, AfterValidator(check_lake_url)] = "file:var/lake"
+    celery_broker_url: Annotated[str, AfterValidator(check_broker_url)] = "filesystem://localhost"
+    secret_key: Annotated[str, AfterValidator(check_secret_key)]
+    debug: bool = False
+    allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1"]
+    csrf_trusted_origins: Annotated[list[str], NoDecode] = []
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 60
+    max_file_bytes: Annotated[int, Field(gt=0)] = 10 * 1024**3
+    log_level: str = "INFO"
+
+    @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")
+    @classmethod
+    def comma_separated(cls, value: Any) -> Any:
+        """Split a,b,c."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def read_env() -> Env:
+    """Return the checked environment, or stop with every mistake in it."""
+    try:
+        return Env()
+    except ValidationError as error:
+        lines = [f"  {str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise SystemExit("The environment (or .env) needs mending:\n" + "\n".join(lines)) from None
+
+
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings for one database URL.
+
+    On MySQL: strict to the last mode, UTC, READ COMMITTED, and LOAD DATA LOCAL asked for.
+    """
+    config: dict[str, Any] = dict(dj_database_url.parse(url))
+    if config["ENGINE"].endswith("sqlite3"):
+        # IMMEDIATE takes the write lock at BEGIN: two writers queue instead of failing half-way.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 60,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        }
+        config.setdefault("TEST", {})
+        return config
+    config["OPTIONS"] = {
+        **config.get("OPTIONS", {}),
+        "charset": "utf8mb4",
+        "isolation_level": "read committed",
+        "local_infile": True,
+        "init_command": f"SET sql_mode='{SQL_MODE}', time_zone='+00:00', innodb_lock_wait_timeout=10",
+    }
+    config["TEST"] = {"CHARSET": "utf8mb4"}
+    return config
+
+
+SQL_MODE = (
+    "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+)

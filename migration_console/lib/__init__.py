@@ -1,0 +1,1 @@
+"""What ingest and backups both need; imports neither of them."""

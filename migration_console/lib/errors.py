@@ -1,0 +1,46 @@
+"""Errors whose type says whether trying again can help. Bad rows are data, not exceptions."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: a stable code, a sentence for people, and the place where there is one."""
+
+    code: str
+    message: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem as JSON holds it."""
+        return asdict(self)
+
+
+class Refused(Exception):
+    """The input is wrong; the same input will be refused again. Carries every problem found."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Unavailable(Exception):
+    """The database or the lake is away; nothing was lost, and a later try may succeed."""
+
+
+class Fenced(Exception):
+    """Another worker has taken over; this one must stop without writing."""
+
+
+class Gone(Exception):
+    """The pinned version of an object is no longer there."""
+
+
+def refuse(code: str, message: str, where: str = "") -> Refused:
+    """Return a refusal with one problem, to be raised."""
+    return Refused([Problem(code, message, where)])

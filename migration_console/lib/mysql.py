@@ -1,0 +1,151 @@
+"""MySQL and MariaDB: the loader's session and its bulk statements.
+
+LOAD DATA LOCAL behaves as IGNORE: what does not fit is changed or dropped with a warning. So it is fed
+canonical text only, from memory, and counts: affected = sent and no warning, notes included, or the
+caller rolls back. Where the server forbids it, INSERT with many rows does the same.
+"""
+
+import os
+from collections.abc import Sequence
+
+import polars as pl
+from django.db import NotSupportedError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .statements import columns_sql, insert_sql, quote, quote_column
+
+TRANSIENT = {1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927, 2002, 2003, 2006, 2013, 2055, 3024, 4031}  # fmt: skip
+LOCAL_FORBIDDEN = {1148, 2068, 3948, 4166}
+ROW_CODES = {1062: "duplicate-key", 1586: "duplicate-key", 1216: "foreign-key", 1452: "foreign-key"}
+ROW_CODES |= {3819: "check", 4025: "check"}
+
+
+class RowsRefused(Exception):
+    """The server did not take every row unchanged; roll back and find out which."""
+
+
+def prepare_session(connection: BaseDatabaseWrapper, lease_seconds: float) -> None:
+    """Let the server end a silent loader well before its lease runs out, reading a LOAD DATA included."""
+    third = max(int(lease_seconds / 3), 1)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION wait_timeout = {third}, net_read_timeout = {third}")
+
+
+def insert_rows(
+    connection: BaseDatabaseWrapper, table: str, frame: pl.DataFrame, wraps: dict[str, str], constants: dict[str, int]
+) -> None:
+    """Insert a frame of canonical text inside the caller's transaction; RowsRefused unless all went in unchanged."""
+    if not frame.height:
+        return
+    if not local_infile(connection):
+        insert_values(connection, table, frame, wraps, constants)
+        return
+    with connection.cursor() as cursor:
+        with open(os.memfd_create("rows"), "wb") as memory:
+            escaped(frame).write_csv(
+                memory, include_header=False, separator="\t", quote_style="never", null_value="\\N"
+            )
+            memory.flush()
+            path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
+            affected = cursor.execute(load_data_sql(path, table, frame.columns, wraps, constants))
+    warnings = connection.connection.warning_count()
+    if affected != frame.height or warnings:
+        raise RowsRefused(f"{affected} of {frame.height} rows, {warnings} warnings")
+
+
+def local_infile(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the server takes LOAD DATA LOCAL; asked once a connection."""
+    raw = connection.connection
+    if not hasattr(raw, "console_local_infile"):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@local_infile")
+            raw.console_local_infile = bool(cursor.fetchone()[0])
+    return bool(raw.console_local_infile)
+
+
+def load_data_sql(path: str, table: str, names: Sequence[str], wraps: dict[str, str], constants: dict[str, int]) -> str:
+    """Return LOAD DATA for tab-separated lines; wrapped columns go through a variable."""
+    places, sets = [], []
+    for index, name in enumerate(names):
+        if name in wraps:
+            places.append(f"@v{index}")
+            sets.append(f"{quote_column(name)} = {wraps[name].format(f'@v{index}')}")
+        else:
+            places.append(quote_column(name))
+    sets += [f"{quote_column(name)} = {value:d}" for name, value in constants.items()]
+    return (
+        f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {quote(table)} CHARACTER SET utf8mb4"
+        " FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
+        f" ({', '.join(places)})" + (f" SET {', '.join(sets)}" if sets else "")
+    )
+
+
+def escaped(frame: pl.DataFrame) -> pl.DataFrame:
+    """Escape backslash, tab and line feed in the columns that hold any."""
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    if not texts:
+        return frame
+    found = frame.select(pl.col(texts).str.contains(r"[\\\t\n]").any()).row(0)
+    changes = [
+        pl.col(name).str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all("\t", "\\t", literal=True)
+        .str.replace_all("\n", "\\n", literal=True)
+        for name, special in zip(texts, found)
+        if special
+    ]  # fmt: skip
+    return frame.with_columns(changes) if changes else frame
+
+
+def insert_values(
+    connection: BaseDatabaseWrapper, table: str, frame: pl.DataFrame, wraps: dict[str, str], constants: dict[str, int]
+) -> None:
+    """Insert by INSERT … VALUES, strict; RowsRefused when a row was changed or dropped with a note."""
+    sql = insert_sql(table, [*frame.columns, *constants], wraps)
+    tail = tuple(constants.values())
+    warnings = 0
+    with connection.cursor() as cursor:
+        # Statements of 1,000 rows stay under half of max_allowed_packet, and each one's notes are counted.
+        for part in frame.iter_slices(1000):
+            cursor.executemany(sql, [row + tail for row in part.iter_rows()])
+            warnings += connection.connection.warning_count()
+    if warnings:
+        raise RowsRefused(f"{warnings} warnings")
+
+
+def temporary_table_sql(name: str, table: str, names: Sequence[str]) -> str:
+    """Return a temporary copy of some columns, their types and collations kept, keys and checks left out."""
+    return (
+        f"CREATE TEMPORARY TABLE {quote(name)} (_n INT UNSIGNED NOT NULL, _state TINYINT NOT NULL DEFAULT 0,"
+        f" PRIMARY KEY (_n)) ENGINE=InnoDB SELECT 0 AS _n, {columns_sql(names)} FROM {quote(table)} LIMIT 0"
+    )
+
+
+def update_from_sql(
+    table: str, source: str, key: Sequence[str], names: Sequence[str], constants: dict[str, int], where: str
+) -> str:
+    """Return UPDATE of `table` (t) by join with `source` (i) on `key`."""
+    on = " AND ".join(f"t.{quote_column(name)} = i.{quote_column(name)}" for name in key)
+    sets = [f"t.{quote_column(name)} = i.{quote_column(name)}" for name in names]
+    sets += [f"t.{quote_column(name)} = {value:d}" for name, value in constants.items()]
+    return f"UPDATE {quote(table)} t JOIN {quote(source)} i ON {on} SET {', '.join(sets)} WHERE {where}"
+
+
+def error_code(error: Exception) -> int:
+    """Return the server's error number; 0 where there is none."""
+    code = error.args[0] if error.args else 0
+    return code if isinstance(code, int) else 0
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether the same statement may succeed later: lost connection, lock, full or restarting server."""
+    return isinstance(error, OperationalError) and error_code(error) in TRANSIENT
+
+
+def is_unsupported(error: Exception) -> bool:
+    """Tell whether LOAD DATA LOCAL was refused by client or server."""
+    return isinstance(error, OperationalError | NotSupportedError) and error_code(error) in LOCAL_FORBIDDEN
+
+
+def row_code(error: Exception) -> str:
+    """Return the row error's code for a statement that the server refused."""
+    return ROW_CODES.get(error_code(error), "refused-by-database")

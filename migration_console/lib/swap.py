@@ -1,0 +1,156 @@
+"""Staging tables, and putting one in a table's place so that readers never see it empty or half full.
+
+On a RENAME, foreign keys of child tables and triggers follow the *old* table, also with
+foreign_key_checks=0. So tables are renamed only where nothing points at them; otherwise the rows are
+exchanged in one transaction.
+"""
+
+import re
+from collections.abc import Sequence
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .definition import ForeignKey, TableDefinition, read_definition
+from .errors import refuse
+from .statements import beside, columns_sql, quote, quote_column, split_name
+
+STAGE, OLD = "_stage_", "_old_"
+# Exchanging rows in one transaction holds locks and undo space for all of them.
+MAX_EXCHANGED = 5_000_000
+
+
+def staging_name(table: str, run: int) -> str:
+    """Return the name of a run's staging table, in the target's schema."""
+    return beside(table, f"{STAGE}{run}")
+
+
+def old_name(table: str, run: int) -> str:
+    """Return the name that the replaced table has until it is dropped."""
+    return beside(table, f"{OLD}{run}")
+
+
+def create_staging(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, *, replaces: bool) -> None:
+    """Create a run's staging table unless it is there; one that replaces the table has its foreign keys too."""
+    name = staging_name(table.name, run)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", (table.name,))
+            (sql,) = cursor.fetchone()
+            cursor.execute(sqlite_copy_sql(sql, name, keep_foreign_keys=replaces, table=table.name))
+            return
+        if read_definition(connection, name) is not None:
+            return
+        cursor.execute(f"CREATE TABLE {quote(name)} LIKE {quote(table.name)}")
+        if replaces:
+            for key in table.foreign_keys:
+                cursor.execute(foreign_key_sql(table.name, name, key, run))
+
+
+def sqlite_copy_sql(sql: str, name: str, *, keep_foreign_keys: bool, table: str) -> str:
+    """Return the CREATE TABLE of a copy, from the statement that made the table."""
+    body = sql[sql.index("(") :]
+    if not keep_foreign_keys:
+        body = re.sub(r",\s*FOREIGN KEY \([^)]*\) REFERENCES [^(]*\([^)]*\)", "", body)
+    else:
+        body = body.replace(f"REFERENCES {quote(table)}", f"REFERENCES {quote(name)}")
+    return f"CREATE TABLE IF NOT EXISTS {quote(name)} {body}"
+
+
+def foreign_key_sql(table: str, staging: str, key: ForeignKey, run: int) -> str:
+    """Return ALTER TABLE for one foreign key of a copy; names are unique in a schema, so they get a suffix."""
+    name = f"{re.sub(r'_r[0-9]+$', '', key.name)[:50]}_r{run}"
+    parent = staging if key.table == split_name(table)[1] or key.table == table else key.table
+    return (
+        f"ALTER TABLE {quote(staging)} ADD CONSTRAINT {quote_column(name)} FOREIGN KEY ({columns_sql(key.columns)})"
+        f" REFERENCES {quote(parent)} ({columns_sql(key.references)})"
+        f" ON DELETE {key.on_delete} ON UPDATE {key.on_update}"
+    )
+
+
+def can_rename(connection: BaseDatabaseWrapper, table: TableDefinition) -> bool:
+    """Tell whether a table can be put in place by RENAME."""
+    return connection.vendor == "mysql" and not table.referenced_by and not table.triggers
+
+
+def swapped(connection: BaseDatabaseWrapper, table: str, run: int) -> bool:
+    """Tell whether the RENAME of a run has happened: RENAME commits by itself, so the tables are the record."""
+    return read_definition(connection, old_name(table, run)) is not None
+
+
+def rename(connection: BaseDatabaseWrapper, table: str, run: int) -> None:
+    """Put the staging table in the table's place, in one step."""
+    if swapped(connection, table, run):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(rename_sql(table, run))
+
+
+def rename_sql(table: str, run: int) -> str:
+    """Return the one RENAME that exchanges the tables."""
+    staging, old = staging_name(table, run), old_name(table, run)
+    return f"RENAME TABLE {quote(table)} TO {quote(old)}, {quote(staging)} TO {quote(table)}"
+
+
+def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, names: Sequence[str]) -> None:
+    """Replace all rows inside the caller's transaction; refused where children would lose their parents."""
+    if {"INSERT", "DELETE"} & set(table.triggers):
+        raise refuse("triggers", f"{table.name} has INSERT or DELETE triggers; its rows cannot be exchanged unseen")
+    staging = staging_name(table.name, run)
+    columns = columns_sql(names)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {quote(staging)}")
+        (count,) = cursor.fetchone()
+        if count > MAX_EXCHANGED:
+            raise refuse("too-large", f"{table.name} is referenced by others and has over {MAX_EXCHANGED} rows to exchange")
+        mysql = connection.vendor == "mysql"
+        cursor.execute("SET foreign_key_checks=0" if mysql else "PRAGMA defer_foreign_keys=ON")
+        try:
+            cursor.execute(f"DELETE FROM {quote(table.name)}")
+            cursor.execute(f"INSERT INTO {quote(table.name)} ({columns}) SELECT {columns} FROM {quote(staging)}")
+            for child, orphans in orphaned_children(connection, table).items():
+                if orphans:
+                    message = f"{orphans} rows of {child} would lose their parent in {table.name}; nothing was changed"
+                    raise refuse("orphans", message)
+        finally:
+            if mysql:
+                cursor.execute("SET foreign_key_checks=1")
+
+
+def orphaned_children(connection: BaseDatabaseWrapper, table: TableDefinition) -> dict[str, int]:
+    """Count the rows of each child table (and of the table itself) whose parent is missing."""
+    found = {}
+    for child in {*table.referenced_by, table.name}:
+        definition = read_definition(connection, child)
+        for key in definition.foreign_keys if definition else ():
+            if key.table in {table.name, split_name(table.name)[1]}:
+                with connection.cursor() as cursor:
+                    cursor.execute(orphan_count_sql(child, table.name, key))
+                    found[child] = found.get(child, 0) + cursor.fetchone()[0]
+    return found
+
+
+def orphan_count_sql(child: str, parent: str, key: ForeignKey) -> str:
+    """Return the COUNT of a child's rows without a parent."""
+    on = " AND ".join(f"p.{quote_column(r)} = c.{quote_column(n)}" for n, r in zip(key.columns, key.references))
+    filled = " AND ".join(f"c.{quote_column(name)} IS NOT NULL" for name in key.columns)
+    return (
+        f"SELECT COUNT(*) FROM {quote(child)} c WHERE {filled}"
+        f" AND NOT EXISTS (SELECT 1 FROM {quote(parent)} p WHERE {on})"
+    )
+
+
+def drop_leftovers(connection: BaseDatabaseWrapper, table: str, run: int) -> None:
+    """Drop a run's staging table and the table that it replaced."""
+    with connection.cursor() as cursor:
+        for name in (staging_name(table, run), old_name(table, run)):
+            cursor.execute(f"DROP TABLE IF EXISTS {quote(name)}")
+
+
+def leftover_runs(connection: BaseDatabaseWrapper) -> dict[int, str]:
+    """Return the runs that staging tables in the console's schema belong to, with a name of one."""
+    with connection.cursor() as cursor:
+        names = connection.introspection.table_names(cursor)
+    found = ((re.fullmatch(rf"({STAGE}|{OLD})([0-9]+)", name), name) for name in names)
+    return {int(match[2]): name for match, name in found if match}
+
+
