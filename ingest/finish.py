@@ -1,6 +1,7 @@
 """The end of loading: foreign keys tried once more, the sums checked, whole files published."""
 
 import logging
+from dataclasses import replace
 
 from django.db import connection, transaction
 from django.db.models import F, Sum
@@ -69,8 +70,8 @@ def retry_orphans(run: Run, schema: Schema, found: Survey, to: Destination) -> i
 def _retry_some(run: Run, orphans: list[Reject], schema: Schema, found: Survey, to: Destination) -> int:
     frame = prepared_rejects([bytes(reject.raw) for reject in orphans], found, schema)
     # An upsert's orphan must not overwrite what a later row of the file has written since.
-    isolation = Isolation(connection, Destination(**{**vars(to), "upsert": False}))
-    isolation.prepare(frame)
+    isolation = Isolation(connection, replace(to, upsert=False), frame)
+    isolation.prepare()
     with transaction.atomic():
         hold(run)
         outcome = isolation.load()

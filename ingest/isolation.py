@@ -1,14 +1,16 @@
-"""Which rows of a batch the database cannot take: named by joins in a temporary table, by the server's
-own equality; the rest goes in by strict INSERT … SELECT, and what is still refused, row by row.
+"""Which rows of a batch the database cannot take: their keys go into a temporary table and are named by
+joins, by the server's own equality; the rest is loaded, and what is still refused, row by row.
 
-(Halving a batch of 80,000 rows with 5% duplicates takes 37,000 statements; the joins take a handful.)
+(Halving a batch of 80,000 rows with 5% duplicates takes 37,000 statements; the joins take a handful. The
+temporary table has the key columns only, in an upsert all of them: the good rows go straight into the table.)
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
-from django.db import DataError, IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migration_console.lib.definition import ForeignKey, TableDefinition, UniqueKey
@@ -19,7 +21,6 @@ from migration_console.lib.statements import columns_sql, quote, quote_column
 from .errors import RowError, row_error
 
 INCOMING = "_incoming"
-FREE, DONE, WAITING = 0, 1, 2
 # Rows that wait for one another, such as a chain of managers, go in pass by pass; then one by one.
 MAX_PASSES = 20
 # Few refusals are expected here; a chunk with one is walked row by row.
@@ -79,233 +80,264 @@ class Outcome:
 
 
 class Isolation:
-    """One batch in its temporary table."""
+    """One batch, and its keys in a temporary table."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, to: Destination) -> None:
-        self.connection, self.to = connection, to
+    def __init__(self, connection: BaseDatabaseWrapper, to: Destination, frame: pl.DataFrame) -> None:
+        self.connection, self.to, self.frame = connection, to, frame
         self.engine = engine(connection)
-        self.refused: Refusals = {}
+        self.outcome = Outcome()
 
-    def prepare(self, frame: pl.DataFrame) -> None:
-        """Fill the temporary table, outside the batch's transaction so that its locks are held for a shorter time."""
+    def prepare(self) -> None:
+        """Fill the temporary table, before the batch's transaction so that its locks are held for a shorter time."""
+        to = self.to
+        looked_at = {name.lower() for key in [*to.keys, *to.foreign_keys] for name in key.columns}
+        names = [name for name in to.names if to.upsert or name.lower() in looked_at]
+        temporary = "" if self.connection.vendor == "sqlite" else "TEMPORARY "
         with self.connection.cursor() as cursor:
-            cursor.execute(f"DROP TABLE IF EXISTS {quote(INCOMING)}" if self.connection.vendor == "sqlite"
-                           else f"DROP TEMPORARY TABLE IF EXISTS {quote(INCOMING)}")  # fmt: skip
-            cursor.execute(self.engine.temporary_table_sql(INCOMING, self.to.table, self.to.names))
-        try:
-            with transaction.atomic():
-                self.engine.insert_rows(self.connection, INCOMING, frame, self.to.wraps, {})
-        except (RowsRefused, DataError, IntegrityError, OperationalError) as error:
-            if self.engine.is_transient(error):
-                raise
-            self._fill_strictly(frame)
-
-    def _fill_strictly(self, frame: pl.DataFrame) -> None:
-        """Fill by strict INSERT, row by row where a chunk is refused: the validator let something through."""
-        for chunk in frame.iter_slices(CHUNK):
-            try:
-                with transaction.atomic():
-                    self.engine.insert_values(self.connection, INCOMING, chunk, self.to.wraps, {})
-            except (RowsRefused, DataError, IntegrityError, OperationalError) as error:
-                if self.engine.is_transient(error):
-                    raise
-                self._fill_rows(chunk)
-
-    def _fill_rows(self, chunk: pl.DataFrame) -> None:
-        for row in chunk.iter_slices(1):
-            try:
-                with transaction.atomic():
-                    self.engine.insert_values(self.connection, INCOMING, row, self.to.wraps, {})
-            except (RowsRefused, DataError, IntegrityError, OperationalError) as error:
-                if self.engine.is_transient(error):
-                    raise
-                self.refused[row["_n"][0]] = [row_error("", "refused-by-database", _server_words(error))]
+            cursor.execute(f"DROP {temporary}TABLE IF EXISTS {quote(INCOMING)}")
+            cursor.execute(self.engine.temporary_table_sql(INCOMING, to.table, names))
+        wraps = {name: wrap for name, wrap in to.wraps.items() if name in names}
+        self._insert(INCOMING, self.frame.select("_n", *names), wraps, {})
 
     def load(self) -> Outcome:
         """Move what can be moved into the table, inside the batch's transaction."""
-        outcome = Outcome(refusals=dict(self.refused))
-        self._set_state(None, FREE)
+        left = self.frame.filter(~pl.col("_n").is_in(list(self.outcome.refusals)))
         if self.to.upsert:
             earlier = self._earlier_of_key()
-            outcome.skipped = len(earlier)
-            self._set_state(earlier, DONE)
+            self.outcome.skipped = len(earlier)
+            self._forget(earlier)
+            left = _without(left, earlier)
         for _ in range(MAX_PASSES):
-            present = {} if self.to.upsert else self._present()
-            self._refuse(_merged(self._orphans(own=False), present), outcome)
-            waiting = self._orphans(own=True)
-            self._set_state(waiting, WAITING)
-            waiting = _merged(waiting, self._clashes())
-            self._set_state(waiting, WAITING)
-            moved = self._move(outcome)
+            refused, waiting = self._look()
+            self._refuse(refused)
+            left = _without(left, refused)
+            moved, trouble = self._move(_without(left, waiting), {*refused, *waiting})
             if not waiting:
-                return outcome
-            if not moved:
+                return self.outcome
+            left = _only(left, waiting)
+            if not moved or not (trouble or self._may_go_in_later(waiting)):
                 break
-            self._set_state(waiting, FREE)
-        self._set_state(waiting, FREE)
-        self._one_by_one(outcome, waiting)
-        return outcome
+            self._forget(waiting, others=True)
+        if self._may_go_in_later(waiting):
+            self._one_by_one(left, waiting)
+        else:
+            self._refuse(waiting)
+        return self.outcome
 
-    # Finding
+    def _may_go_in_later(self, waiting: Refusals) -> bool:
+        """Tell whether rows that wait may still go in, now that others are in: with one key, a repetition may not."""
+        keys = sum(not (self.to.upsert and key.primary) for key in self.to.keys)
+        own = any(self.to.is_self(key) for key in self.to.foreign_keys)
+        return bool(waiting) and (own or self.to.upsert or keys > 1)
 
-    def _select(self, sql: str) -> list[int]:
+    # Looking
+
+    def _select(self, sql: str) -> list[tuple[int, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
-            return [row[0] for row in cursor.fetchall()]
+            return list(cursor.fetchall())
 
-    def _orphans(self, *, own: bool) -> Refusals:
-        """Return the free rows whose parent is missing; `own` for foreign keys to the table itself."""
-        found: Refusals = {}
+    def _look(self) -> tuple[Refusals, Refusals]:
+        """Return the rows that are refused for every reason found, and those that wait for other rows."""
+        refused: Refusals = defaultdict(list)
+        waiting: Refusals = defaultdict(list)
         for key in self.to.foreign_keys:
-            if self.to.is_self(key) == own:
-                for n in self._select(orphans_sql(key, self.to.parents(key), own=own)):
-                    found.setdefault(n, []).append(self._reason(key, "foreign-key"))
-        return found
+            own = self.to.is_self(key)
+            rows = self._select(orphans_sql(key, self.to.parents(key), own=own))
+            self._add(waiting if own else refused, rows, key, "foreign-key")
+        for unique in self.to.keys:
+            if not self.to.upsert:
+                rows = [row for table in self.to.known for row in self._select(present_sql(unique, table))]
+                self._add(refused, rows, unique, "duplicate-key")
+            elif not unique.primary and (primary := self.to.definition.primary_key):
+                rows = [row for table in self.to.known for row in self._select(taken_sql(unique, primary, table))]
+                self._add(waiting, rows, unique, "duplicate-key")
+        for unique in self.to.keys:
+            if not (self.to.upsert and unique.primary):
+                rows = self._repeated(unique, refused.keys() | waiting.keys())
+                self._add(waiting, rows, unique, "duplicate-key")
+        return refused, {n: reasons for n, reasons in waiting.items() if n not in refused}
 
-    def _present(self) -> Refusals:
-        """Return the free rows whose key is in the table already."""
-        found: Refusals = {}
-        for key in self.to.keys:
-            for table in self.to.known:
-                for n in self._select(present_sql(key, table)):
-                    found.setdefault(n, []).append(self._reason(key, "duplicate-key"))
-        return found
-
-    def _clashes(self) -> Refusals:
-        """Return the free rows whose key an earlier free row has; in an upsert also those whose other unique
-        key belongs to another row of the table."""
-        found: Refusals = {}
-        primary = self.to.definition.primary_key
-        for key in self.to.keys:
-            if self.to.upsert and key.primary:
+    def _repeated(self, key: UniqueKey, out: Iterable[int]) -> list[tuple[int, ...]]:
+        """Return the rows whose key an earlier row has that is not out itself."""
+        out, found, group, taken = set(out), [], None, False
+        for n, first in self._groups(key):
+            if first != group:
+                group, taken = first, False
+            if n in out:
                 continue
-            rows = self._select(repeated_sql(key, "_n"))
-            if self.to.upsert and primary:
-                for table in self.to.known:
-                    rows += self._select(taken_sql(key, primary, table))
-            for n in rows:
-                found.setdefault(n, []).append(self._reason(key, "duplicate-key"))
+            if taken:
+                found.append((n,))
+            taken = True
         return found
+
+    def _groups(self, key: UniqueKey) -> list[tuple[int, ...]]:
+        """Return (row, first row of its group) for the rows that share a key, in the order of the file."""
+        kinds = [column.sql for name in key.columns if (column := self.to.definition.column(name))]
+        if any(key.prefixes) or any(sql is None or sql.is_text for sql in kinds) or len(kinds) < len(key.columns):
+            return self._select(groups_sql(key))
+        # Without a collation, equal canonical text is equal to the server too, and nobody need ask it.
+        among = {name.lower(): name for name in self.frame.columns}
+        names = [among[name.lower()] for name in key.columns]
+        rows = self.frame.lazy().select("_n", *names).drop_nulls(names)
+        shared = rows.filter(pl.len().over(names) > 1).select("_n", pl.col("_n").min().over(names).alias("first"))
+        return shared.sort("first", "_n").collect().rows()
 
     def _earlier_of_key(self) -> list[int]:
+        """Return the rows whose primary key a later row has: in an upsert the last one wins."""
         primary = self.to.definition.primary_key
-        return self._select(repeated_sql(primary, "_n DESC")) if primary else []
+        assert primary is not None
+        rows = self._groups(primary)
+        last = {first: n for n, first in rows}
+        return [n for n, first in rows if last[first] != n]
 
-    def _reason(self, key: UniqueKey | ForeignKey, code: str) -> RowError:
+    def _add(self, found: Refusals, rows: list[tuple[int, ...]], key: UniqueKey | ForeignKey, code: str) -> None:
         columns = ",".join(key.columns)
         if isinstance(key, ForeignKey):
-            where = f"{key.table} ({', '.join(key.references)})"
-            return row_error(columns, code, f"There is no such {columns} in {where}.")
-        what = "primary key" if key.primary else f"unique key {key.name}"
-        return row_error(columns, code, f"The {what} ({columns}) is taken by an earlier row of the file or the table.")
+            message = f"There is no such {columns} in {key.table} ({', '.join(key.references)})."
+        else:
+            what = "primary key" if key.primary else f"unique key {key.name}"
+            message = f"The {what} ({columns}) is taken by an earlier row of the file or the table."
+        values = self._values([row[0] for row in rows], key.columns)
+        for row in rows:
+            found[row[0]].append(row_error(columns, code, message, values[row[0]]))
+
+    def _values(self, rows: list[int], columns: Sequence[str]) -> dict[int, str]:
+        if not rows:
+            return {}
+        among = {name.lower(): name for name in self.frame.columns}
+        names = [among[column.lower()] for column in columns]
+        picked = _only(self.frame, rows).select("_n", *names)
+        return {n: ",".join(value or "" for value in values) for n, *values in picked.iter_rows()}
 
     # Marking
 
-    def _set_state(self, rows: Iterable[int] | None, state: int) -> None:
-        """Mark rows; None means all."""
-        with self.connection.cursor() as cursor:
-            if rows is None:
-                cursor.execute(f"UPDATE {quote(INCOMING)} SET _state = {state} WHERE _state <> {state}")
-                return
-            numbers = sorted(rows)
-            for at in range(0, len(numbers), 10_000):
-                among = ",".join(map(str, numbers[at : at + 10_000]))
-                cursor.execute(f"UPDATE {quote(INCOMING)} SET _state = {state} WHERE _n IN ({among})")
+    def _forget(self, rows: Iterable[int], *, others: bool = False) -> None:
+        """Take rows out of the temporary table, or all others."""
+        numbers = ",".join(map(str, sorted(rows)))
+        if numbers:
+            word = "NOT IN" if others else "IN"
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {quote(INCOMING)} WHERE _n {word} ({numbers})")
 
-    def _refuse(self, found: Refusals, outcome: Outcome) -> None:
-        self._set_state(found, DONE)
+    def _refuse(self, found: Refusals) -> None:
         for n, reasons in found.items():
-            outcome.refusals.setdefault(n, []).extend(reasons)
+            self.outcome.refusals.setdefault(n, []).extend(reasons)
 
     # Moving
 
-    def _move(self, outcome: Outcome) -> int:
-        """Move all free rows; where the server refuses one, chunk by chunk."""
-        rows = self._select(f"SELECT _n FROM {quote(INCOMING)} WHERE _state = {FREE} ORDER BY _n")
-        if not rows:
-            return 0
-        before = outcome.loaded
-        if self._try("TRUE", len(rows), outcome) is not None:
-            for at in range(0, len(rows), CHUNK):
-                chunk = rows[at : at + CHUNK]
-                where = f"i._n BETWEEN {chunk[0]} AND {chunk[-1]}"
-                if self._try(where, len(chunk), outcome) is not None:
-                    self._one_by_one(outcome, dict.fromkeys(chunk, list[RowError]()))
-        self._set_state(rows, DONE)
-        return outcome.loaded - before
+    def _move(self, rows: pl.DataFrame, others: set[int]) -> tuple[int, bool]:
+        """Move rows, chunk by chunk where the server refuses one; return how many went in, and whether one did not."""
+        if not rows.height:
+            return 0, False
+        before = self.outcome.loaded + self.outcome.skipped
+        among = ",".join(map(str, sorted(others)))
+        if self._try(rows, f"i._n NOT IN ({among})" if among else "TRUE") is None:
+            return rows.height, False
+        for chunk in rows.iter_slices(CHUNK):
+            numbers = ",".join(map(str, chunk["_n"]))
+            if self._try(chunk, f"i._n IN ({numbers})") is not None:
+                self._one_by_one(chunk, {})
+        return self.outcome.loaded + self.outcome.skipped - before, True
 
-    def _one_by_one(self, outcome: Outcome, rows: Refusals) -> None:
-        """Move rows in the order of the file; a refused one keeps the reasons known, or gets the server's."""
-        left = sorted(rows)
-        while left:
-            failed = []
-            for n in left:
-                error = self._try(f"i._n = {n}", 1, outcome)
-                if error is not None:
-                    failed.append(n)
-                    known = rows[n] or [self._server_reason(error)]
-                    outcome.refusals[n] = known
-                else:
-                    outcome.refusals.pop(n, None)
-            if len(failed) == len(left) or not any(r["code"] == "foreign-key" for n in failed for r in outcome.refusals[n]):
+    def _one_by_one(self, rows: pl.DataFrame, known: Refusals) -> None:
+        """Move rows in the order of the file; a refused one keeps the reasons known, or gets the server's.
+
+        As long as one went in, those without a parent are tried again.
+        """
+        while True:
+            orphans, moved = [], 0
+            for row in rows.iter_slices(1):
+                n = row["_n"][0]
+                self.outcome.refusals.pop(n, None)
+                error = self._try(row, f"i._n = {n}")
+                if error is None:
+                    moved += 1
+                    continue
+                code = self.engine.row_code(error)
+                self.outcome.refusals[n] = known.get(n) or [row_error("", code, _server_words(error))]
+                orphans += [n] if code == "foreign-key" else []
+            if not (orphans and moved):
                 return
-            left = failed
+            rows = _only(rows, orphans)
 
-    def _try(self, where: str, count: int, outcome: Outcome) -> Exception | None:
-        """Move the free rows of a condition; return the server's refusal, the table then unchanged."""
+    def _try(self, rows: pl.DataFrame, where: str) -> Exception | None:
+        """Move rows; return the server's refusal, the table then unchanged. `where` says which they are in SQL."""
+        replaced = 0
         try:
             with transaction.atomic():
-                replaced = self._upsert(where, count) if self.to.upsert else self._insert(where, count)
-        except (IntegrityError, DataError, OperationalError, RowsRefused) as error:
+                if self.to.upsert:
+                    replaced = self._upsert(where, rows.height)
+                elif rows.height == 1:
+                    # One row by plain INSERT: its error says what is wrong.
+                    self.engine.insert_values(
+                        self.connection, self.to.table, rows.drop("_n"), self.to.wraps, self.to.constants
+                    )
+                else:
+                    self.engine.insert_rows(
+                        self.connection, self.to.table, rows.drop("_n"), self.to.wraps, self.to.constants
+                    )
+        except (DatabaseError, RowsRefused) as error:
             if self.engine.is_transient(error):
                 raise
             return error
-        outcome.loaded += count - replaced
-        outcome.skipped += replaced
+        self.outcome.loaded += rows.height - replaced
+        self.outcome.skipped += replaced
         return None
-
-    def _insert(self, where: str, count: int) -> int:
-        self._execute(insert_select_sql(self.to, f"i._state = {FREE} AND {where}"), count)
-        return 0
 
     def _upsert(self, where: str, count: int) -> int:
         """Update what is there, insert the rest; return how many rows of this very run were replaced."""
         to = self.to
         primary = to.definition.primary_key
         assert primary is not None
-        here = f"i._state = {FREE} AND {where}"
         match = _equal(primary, "t", "i")
         replaced = 0
         if to.run_column:
-            own = f"SELECT COUNT(*) FROM {quote(INCOMING)} i JOIN {quote(to.table)} t ON {match} WHERE {here} AND t._run = {to.run}"
-            (replaced,) = self._select(own)
+            own = f"SELECT COUNT(*) FROM {quote(INCOMING)} i JOIN {quote(to.table)} t ON {match}"
+            ((replaced,),) = self._select(f"{own} WHERE {where} AND t._run = {to.run}")
         with self.connection.cursor() as cursor:
             cursor.execute(
-                self.engine.update_from_sql(to.table, INCOMING, primary.columns, to.names, to.constants, here)
+                self.engine.update_from_sql(to.table, INCOMING, primary.columns, to.names, to.constants, where)
             )
             updated = cursor.rowcount
-        absent = f"NOT EXISTS (SELECT 1 FROM {quote(to.table)} t WHERE {match})"
-        self._execute(insert_select_sql(to, f"{here} AND {absent}"), count - updated)
-        return replaced
+            absent = f"NOT EXISTS (SELECT 1 FROM {quote(to.table)} t WHERE {match})"
+            cursor.execute(insert_select_sql(to, f"{where} AND {absent}"))
+            inserted = cursor.rowcount
+        if updated + inserted != count:
+            raise RowsRefused(f"{updated} updated and {inserted} inserted of {count} rows")
+        return int(replaced)
 
-    def _execute(self, sql: str, count: int) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql)
-            affected = cursor.rowcount
-        warnings = self.connection.connection.warning_count() if self.connection.vendor == "mysql" else 0
-        if affected != count or warnings:
-            raise RowsRefused(f"{affected} of {count} rows, {warnings} warnings")
+    def _insert(self, table: str, rows: pl.DataFrame, wraps: dict[str, str], constants: dict[str, int]) -> None:
+        """Insert rows; what is refused row by row becomes a refusal: the validator let something through."""
+        for size in (max(rows.height, 1), CHUNK, 1):
+            left = []
+            for chunk in rows.iter_slices(size):
+                insert = self.engine.insert_rows if size > CHUNK else self.engine.insert_values
+                try:
+                    with transaction.atomic():
+                        insert(self.connection, table, chunk, wraps, constants)
+                except (DatabaseError, RowsRefused) as error:
+                    if self.engine.is_transient(error):
+                        raise
+                    left.append(chunk)
+                    if size == 1:
+                        self._refuse({chunk["_n"][0]: [row_error("", "refused-by-database", _server_words(error))]})
+            if not left or size == 1:
+                return
+            rows = pl.concat(left)
 
-    def _server_reason(self, error: Exception) -> RowError:
-        return row_error("", self.engine.row_code(error), _server_words(error))
+
+def _only(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
+    return frame.filter(pl.col("_n").is_in(pl.Series(sorted(rows), dtype=pl.UInt32)))
+
+
+def _without(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
+    numbers = pl.Series(sorted(rows), dtype=pl.UInt32)
+    return frame.filter(~pl.col("_n").is_in(numbers)) if len(numbers) else frame
 
 
 def _server_words(error: Exception) -> str:
     return f"The database refused the row: {error.args[-1] if error.args else error}."
-
-
-def _merged(left: Refusals, right: Refusals) -> Refusals:
-    return {n: left.get(n, []) + right.get(n, []) for n in left.keys() | right.keys()}
 
 
 def _part(column: str, prefix: int, alias: str) -> str:
@@ -330,29 +362,29 @@ def orphans_sql(key: ForeignKey, parents: Sequence[str], *, own: bool) -> str:
     if own:
         itself = " AND ".join(f"i.{quote_column(r)} = i.{quote_column(c)}" for c, r in zip(key.columns, key.references))
         missing += f" AND NOT ({itself})"
-    return f"SELECT i._n FROM {quote(INCOMING)} i WHERE i._state = {FREE} AND {_not_null(key.columns)} AND {missing}"
+    return f"SELECT i._n FROM {quote(INCOMING)} i WHERE {_not_null(key.columns)} AND {missing}"
 
 
 def present_sql(key: UniqueKey, table: str) -> str:
     """Return the SELECT of free rows whose key is in a table."""
     exists = f"EXISTS (SELECT 1 FROM {quote(table)} t WHERE {_equal(key, 't', 'i')})"
-    return f"SELECT i._n FROM {quote(INCOMING)} i WHERE i._state = {FREE} AND {exists}"
+    return f"SELECT i._n FROM {quote(INCOMING)} i WHERE {exists}"
 
 
 def taken_sql(key: UniqueKey, primary: UniqueKey, table: str) -> str:
     """Return the SELECT of free rows whose unique key belongs to a row with another primary key."""
     other = f"EXISTS (SELECT 1 FROM {quote(table)} t WHERE {_equal(key, 't', 'i')} AND NOT ({_equal(primary, 't', 'i')}))"
-    return f"SELECT i._n FROM {quote(INCOMING)} i WHERE i._state = {FREE} AND {other}"
+    return f"SELECT i._n FROM {quote(INCOMING)} i WHERE {other}"
 
 
-def repeated_sql(key: UniqueKey, order: str) -> str:
-    """Return the SELECT of free rows whose key another free row has, the first one by `order` left out."""
+def groups_sql(key: UniqueKey) -> str:
+    """Return the SELECT of the rows that share a key, with the first row of their group, in the order of the file."""
     parts = ", ".join(_part(column, prefix, "i") for column, prefix in zip(key.columns, key.prefixes))
-    ranked = (
-        f"SELECT i._n, ROW_NUMBER() OVER (PARTITION BY {parts} ORDER BY i.{order}) AS place"
-        f" FROM {quote(INCOMING)} i WHERE i._state = {FREE} AND {_not_null(key.columns)}"
+    grouped = (
+        f"SELECT i._n, MIN(i._n) OVER (PARTITION BY {parts}) AS first, COUNT(*) OVER (PARTITION BY {parts}) AS many"
+        f" FROM {quote(INCOMING)} i WHERE {_not_null(key.columns)}"
     )
-    return f"SELECT _n FROM ({ranked}) ranked WHERE place > 1"
+    return f"SELECT _n, first FROM ({grouped}) grouped WHERE many > 1 ORDER BY first, _n"
 
 
 def insert_select_sql(to: Destination, where: str) -> str:

@@ -104,8 +104,8 @@ class Loader:
                 if engine(connection).is_transient(error):
                     raise
                 log.info("%s: looking closer at the batch at %d: %s", part, batch.start, error)
-        isolation = Isolation(connection, self.to)
-        isolation.prepare(batch.frame)
+        isolation = Isolation(connection, self.to, batch.frame)
+        isolation.prepare()
         # One transaction for data, ledger and rejects: all of the batch is in, or nothing of it.
         with transaction.atomic():
             row = self._ledger(part, batch, Outcome())

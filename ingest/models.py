@@ -263,8 +263,11 @@ class Reject(models.Model):
         FIXED = "fixed"
         DISMISSED = "dismissed"
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rejects")
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="rejects")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rejects", db_index=False)
+    # No index: a file may have as many rejects as rows, and nobody asks for the rejects of a batch.
+    batch = models.ForeignKey(
+        Batch, on_delete=models.DO_NOTHING, related_name="rejects", db_constraint=False, db_index=False
+    )
     row = models.BigIntegerField()
     line = models.BigIntegerField()
     start = models.BigIntegerField()

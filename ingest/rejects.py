@@ -27,7 +27,7 @@ class RejectedRow:
         """Return the row as the report holds it; bytes that are no UTF-8 are given in hex."""
         place: dict[str, object] = {"row": self.row, "line": self.line, "start": self.start, "end": self.end}
         try:
-            place["raw"] = self.raw.decode()
+            place["raw"] = bytes(self.raw).decode()
         except UnicodeDecodeError:
             place["raw_hex"] = self.raw.hex()
         return {**place, "errors": self.errors}

@@ -4,6 +4,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from heapq import merge
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -30,13 +31,16 @@ def write_report(run: Run, key: str) -> str:
 
 def report_lines(run: Run) -> Iterator[dict[str, Any]]:
     """Yield every rejected row of a run, in the order of the file, those beyond the reject table included."""
-    yield from merge(_kept(run), _overflow(run), key=lambda line: int(line["row"]))
+    if run.batches.exclude(overflow=None).exists():
+        yield from merge(_kept(run), _overflow(run), key=itemgetter("row"))
+    else:
+        yield from _kept(run)
 
 
 def _kept(run: Run) -> Iterator[dict[str, Any]]:
-    for reject in run.rejects.order_by("row").iterator(chunk_size=2000):
-        raw = bytes(reject.raw)
-        yield RejectedRow(reject.row, reject.line, reject.start, reject.end, raw, reject.errors).as_dict()
+    columns = ("row", "line", "start", "end", "raw", "errors")
+    for values in run.rejects.order_by("row").values_list(*columns).iterator(chunk_size=2000):
+        yield RejectedRow(*values).as_dict()
 
 
 def _overflow(run: Run) -> Iterator[dict[str, Any]]:

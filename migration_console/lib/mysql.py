@@ -27,8 +27,12 @@ class RowsRefused(Exception):
 def prepare_session(connection: BaseDatabaseWrapper, lease_seconds: float) -> None:
     """Let the server end a silent loader well before its lease runs out, reading a LOAD DATA included."""
     third = max(int(lease_seconds / 3), 1)
+    connection.ensure_connection()
+    if getattr(connection.connection, "console_timeout", None) == third:
+        return
     with connection.cursor() as cursor:
         cursor.execute(f"SET SESSION wait_timeout = {third}, net_read_timeout = {third}")
+    connection.connection.console_timeout = third
 
 
 def insert_rows(
@@ -115,8 +119,8 @@ def insert_values(
 def temporary_table_sql(name: str, table: str, names: Sequence[str]) -> str:
     """Return a temporary copy of some columns, their types and collations kept, keys and checks left out."""
     return (
-        f"CREATE TEMPORARY TABLE {quote(name)} (_n INT UNSIGNED NOT NULL, _state TINYINT NOT NULL DEFAULT 0,"
-        f" PRIMARY KEY (_n)) ENGINE=InnoDB SELECT 0 AS _n, {columns_sql(names)} FROM {quote(table)} LIMIT 0"
+        f"CREATE TEMPORARY TABLE {quote(name)} (_n INT UNSIGNED NOT NULL, PRIMARY KEY (_n)) ENGINE=InnoDB"
+        f" SELECT {columns_sql(['_n', *names]).replace('`_n`', '0 AS _n', 1)} FROM {quote(table)} LIMIT 0"
     )
 
 

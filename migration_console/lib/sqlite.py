@@ -36,7 +36,7 @@ def temporary_table_sql(name: str, table: str, names: Sequence[str]) -> str:
     """Return a temporary copy of some columns."""
     return (
         f"CREATE TEMPORARY TABLE {quote(name)} AS"
-        f" SELECT 0 AS _n, 0 AS _state, {columns_sql(names)} FROM {quote(table)} LIMIT 0"
+        f" SELECT {columns_sql(['_n', *names]).replace('`_n`', '0 AS _n', 1)} FROM {quote(table)} LIMIT 0"
     )
 
 
