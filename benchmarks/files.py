@@ -3,10 +3,11 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from migration_console.env import ROOT
 
-FIELDS = [
+FIELDS: list[dict[str, Any]] = [
     {"name": "id", "type": "integer", "sqlType": "INT UNSIGNED", "constraints": {"required": True}},
     {"name": "name", "type": "string", "constraints": {"required": True, "maxLength": 60}},
     {"name": "email", "type": "string", "constraints": {"maxLength": 80}},
@@ -17,12 +18,12 @@ FIELDS = [
     {"name": "team_id", "type": "integer", "sqlType": "INT UNSIGNED"},
     {"name": "active", "type": "boolean"},
 ]
-TEAMS = {
+TEAMS: dict[str, Any] = {
     "name": "teams",
     "schema": {"fields": [{"name": "id", "type": "integer", "sqlType": "INT UNSIGNED"}], "primaryKey": "id"},
 }
-PEOPLE = {"name": "people", "schema": {"fields": FIELDS, "primaryKey": "id"}}
-MEMBERS = {
+PEOPLE: dict[str, Any] = {"name": "people", "schema": {"fields": FIELDS, "primaryKey": "id"}}
+MEMBERS: dict[str, Any] = {
     "name": "members",
     "schema": {
         "fields": FIELDS,
@@ -40,7 +41,9 @@ def people(rows: int, *, duplicates: int = 0, orphans: int = 0, seed: int = 7) -
     chance = random.Random(seed)
     yield ",".join(str(field["name"]) for field in FIELDS) + "\n"
     for number in range(1, rows + 1):
-        balance = BAD[number // 100 % len(BAD)] if number % 100 == 50 else f"{chance.randrange(-10**8, 10**8) / 100:.2f}"
+        balance = (
+            BAD[number // 100 % len(BAD)] if number % 100 == 50 else f"{chance.randrange(-(10**8), 10**8) / 100:.2f}"
+        )
         key = number if chance.randrange(100) >= duplicates else chance.randrange(1, number + 1)
         team = chance.randrange(1, TEAM_COUNT + 1) + (TEAM_COUNT if chance.randrange(100) < orphans else 0)
         day = f"19{number % 60 + 40}-{number % 12 + 1:02d}-{number % 28 + 1:02d}"

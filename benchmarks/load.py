@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import MySQLdb
@@ -53,7 +54,7 @@ class Bench:
         connection.close()
         return seconds
 
-    def manage(self, *arguments: str) -> dict[str, object]:
+    def manage(self, *arguments: str) -> dict[str, Any]:
         """Run a command of the console and return what it prints."""
         command = [sys.executable, "manage.py", *arguments, "--json"]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, check=True)
@@ -71,7 +72,7 @@ class Bench:
         teams.write_text("id\n" + "".join(f"{n}\n" for n in range(1, files.TEAM_COUNT + 1)))
         self.manage("ingest", str(teams))
 
-    def console(self, path: Path, dataset: str) -> tuple[float, int, dict[str, object]]:
+    def console(self, path: Path, dataset: str) -> tuple[float, int, dict[str, Any]]:
         """Load a file by the command; return seconds, peak memory in MB, and the run."""
         self.sql(f"DROP TABLE IF EXISTS {dataset}")
         command = [sys.executable, "-m", "benchmarks.peak", "manage.py", "ingest", str(path), "--dataset", dataset]
@@ -89,7 +90,9 @@ class Bench:
         connection = MySQLdb.connect(**self.server, db=SCHEMA)
         cursor = connection.cursor()
         cursor.execute(f"SHOW CREATE TABLE {dataset}")
-        create = cursor.fetchone()[1].replace(f"`{dataset}`", "`baseline`", 1).replace(f"{dataset}_ibfk", "baseline_ibfk")
+        create = (
+            cursor.fetchone()[1].replace(f"`{dataset}`", "`baseline`", 1).replace(f"{dataset}_ibfk", "baseline_ibfk")
+        )
         connection.close()
         names = [str(field["name"]) for field in files.FIELDS]
         columns = ", ".join({"joined": "@joined", "active": "@active"}.get(name, name) for name in names)
@@ -103,7 +106,7 @@ class Bench:
     def compare(self, title: str, path: Path, dataset: str, runs: int) -> float:
         """Load a file both ways in turn; print medians, ratio and memory; return the ratio."""
         ours, theirs, peaks = [], [], []
-        run: dict[str, object] = {}
+        run: dict[str, Any] = {}
         self.console(path, dataset)  # warm-up: page cache, buffer pool
         for _ in range(runs):
             theirs.append(self.baseline(path, dataset))
@@ -129,7 +132,9 @@ def main() -> None:
     options = parser.parse_args()
     bench = Bench(os.environ.get("TEST_MYSQL_URL") or mariadb.start())
     bench.set_up()
-    print(f"server {bench.version}, {os.cpu_count()} cores, median of {options.runs}, whole process against one statement")
+    print(
+        f"server {bench.version}, {os.cpu_count()} cores, median of {options.runs}, whole process against one statement"
+    )
     plain = bench.compare("9 columns, 1% bad", files.made("people", options.rows), "people", options.runs)
     if options.quick:
         return

@@ -8,6 +8,7 @@ Columns whose rules have no columnar form are judged once a distinct value, by t
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 from pydantic_core import PydanticCustomError
@@ -167,10 +168,10 @@ def _datetime(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
     return ok, text
 
 
-def _limits(column: Column) -> list[tuple[str, Callable[[pl.Expr, object], pl.Expr]]]:
+def _limits(column: Column) -> list[tuple[str, Callable[[pl.Expr, Any], pl.Expr]]]:
     """Return a date's limits by strict comparison, equality left to the model."""
     rules = column.field.constraints
-    pairs: list[tuple[object, Callable[[pl.Expr, object], pl.Expr]]] = [
+    pairs: list[tuple[object, Callable[[pl.Expr, Any], pl.Expr]]] = [
         (rules.minimum, lambda value, limit: value > limit),
         (rules.maximum, lambda value, limit: value < limit),
     ]

@@ -51,9 +51,7 @@ def admit_upload(key: str, source: BinaryIO, *, trigger: str, dataset: Dataset |
 def admit_new_files(trigger: str) -> Iterator[Run]:
     """Admit the files under raw/ that are complete and have no run; yield the new runs."""
     versions = list(lake().list("raw"))
-    known = set(
-        Run.objects.filter(bucket=lake().bucket, closed_at=None).values_list("key_hash", "version")
-    )
+    known = set(Run.objects.filter(bucket=lake().bucket, closed_at=None).values_list("key_hash", "version"))
     for version in versions:
         if (key_hash(version.key), version.id) in known or not is_settled(version):
             continue

@@ -1,5 +1,6 @@
 """A finished run's file to processed/ or errors/, with its report; outside any transaction, each step
-may be done again."""
+may be done again.
+"""
 
 import logging
 

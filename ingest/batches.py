@@ -12,8 +12,8 @@ from migration_console.lib.lake import Version, lake
 
 from .errors import RowError
 from .models import MAX_REJECT_BYTES
-from .rejects import RejectedRow
 from .reader import BLOCK, Scanner, Span
+from .rejects import RejectedRow
 from .rows import Rows, to_rows
 from .schema import Schema
 from .stream import decoded, limited, skip

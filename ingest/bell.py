@@ -15,7 +15,12 @@ log = logging.getLogger(__name__)
 def ring(run: Run, times: int = 1) -> None:
     """Ring for a run once the present transaction is committed."""
     Run.objects.filter(pk=run.pk).update(rung_at=timezone.now())
-    transaction.on_commit(lambda: [_send(run.pk) for _ in range(times)])
+
+    def send() -> None:
+        for _ in range(times):
+            _send(run.pk)
+
+    transaction.on_commit(send)
 
 
 def ring_waiting() -> None:

@@ -20,9 +20,7 @@ def check_server(databases: Sequence[str] | None = None, **_: Any) -> list[Check
         hint = "Set local_infile=1 (on RDS: in the parameter group); loading goes on by INSERT, several times slower."
         found.append(Warning("The server forbids LOAD DATA LOCAL.", hint=hint, id="ingest.W001"))
     if packet < 4 << 20:
-        found.append(
-            Warning("max_allowed_packet is below 4 MiB.", hint="Set it to 16 MiB or more.", id="ingest.W002")
-        )
+        found.append(Warning("max_allowed_packet is below 4 MiB.", hint="Set it to 16 MiB or more.", id="ingest.W002"))
     if engine != "InnoDB":
         hint = "Rows and ledger commit together only in InnoDB."
         found.append(Error(f"The default storage engine is {engine}.", hint=hint, id="ingest.E001"))

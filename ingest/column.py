@@ -4,7 +4,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -48,7 +48,7 @@ class Column:
     # Whether an empty unquoted field is NULL; quoted, "" is the empty text.
     empty_is_null: bool = True
     checks: tuple[Callable[[Any], Reason | None], ...] = ()
-    default: Any = field(default=None)
+    default: Any = None
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Column:
                 reasons = [("required", f"{self.name} is empty; a value is required.")]
         if not reasons:
             return result
-        raise PydanticCustomError("row", "{text}", {"reasons": reasons, "text": reasons[0][1]})  # type: ignore[misc]
+        raise PydanticCustomError("row", "{text}", {"reasons": reasons, "text": reasons[0][1]})
 
     def parse(self, value: object) -> Any:
         """Return the value before its constraints; None where it is missing."""

@@ -123,9 +123,7 @@ def parents_to_wait_for(descriptor: Descriptor) -> set[str]:
         other.name: {key.reference.resource for key in other.schema_.foreign_keys} - {"", other.name}
         for other in [*descriptors(besides=descriptor.name), descriptor]
     }
-    return {
-        parent for parent in references[descriptor.name] if descriptor.name not in _reachable(parent, references)
-    }
+    return {parent for parent in references[descriptor.name] if descriptor.name not in _reachable(parent, references)}
 
 
 def _reachable(start: str, references: dict[str, set[str]]) -> set[str]:

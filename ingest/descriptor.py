@@ -296,7 +296,7 @@ def pointer(place: tuple[int | str, ...]) -> str:
 def _best_effort(data: object) -> list[Problem]:
     """Check names across fields too when single fields are wrong already, so that all mistakes show."""
     try:
-        fields = data["schema"]["fields"]  # type: ignore[index,call-overload]
+        fields = data["schema"]["fields"]  # type: ignore[index]
         names = [str(field["name"]) for field in fields]
     except (TypeError, KeyError):
         return []

@@ -49,7 +49,11 @@ def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
         rows.insert(0, list(records[0].fields))
     fields = [_field(field, [row[index] for row in rows]) for index, field in enumerate(names)]
     name = name or re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().removesuffix(".gz").removesuffix(".csv")).strip("_-")
-    draft: dict[str, Any] = {"name": name or "dataset", "table": re.sub(r"\W", "_", name or "dataset"), "mode": "append"}
+    draft: dict[str, Any] = {
+        "name": name or "dataset",
+        "table": re.sub(r"\W", "_", name or "dataset"),
+        "mode": "append",
+    }
     draft["encoding"] = encoding
     draft["dialect"] = {"delimiter": delimiter, "header": header}
     draft["schema"] = {"fields": fields}
@@ -175,7 +179,12 @@ def draft_from_table(table: str, name: str | None = None) -> dict[str, Any]:
     if unique:
         schema["uniqueKeys"] = unique
     plain = re.sub(r"[^a-z0-9_-]+", "_", table.lower()).strip("_-")
-    return {"name": name or plain, "table": table, "mode": "upsert" if definition.primary_key else "append", "schema": schema}
+    return {
+        "name": name or plain,
+        "table": table,
+        "mode": "upsert" if definition.primary_key else "append",
+        "schema": schema,
+    }
 
 
 def _table_field(column: TableColumn) -> dict[str, Any]:

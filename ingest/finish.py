@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, Sum
@@ -33,7 +34,8 @@ def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
     if limit is not None and totals["rejected"] > limit:
         drop(run, to.definition)
         raise refuse(
-            "too-many-errors", f"{totals['rejected']} rows were rejected; the dataset allows {limit}. Nothing was loaded."
+            "too-many-errors",
+            f"{totals['rejected']} rows were rejected; the dataset allows {limit}. Nothing was loaded.",
         )
     if schema.descriptor.whole:
         publish(run, schema, to, totals)
@@ -60,7 +62,8 @@ def retry_orphans(run: Run, schema: Schema, found: Survey, to: Destination) -> i
     orphans = [
         reject
         for reject in rejects.iterator()
-        if {error["code"] for error in reject.errors} == {"foreign-key"} and reject.end - reject.start <= MAX_REJECT_BYTES
+        if {error["code"] for error in reject.errors} == {"foreign-key"}
+        and reject.end - reject.start <= MAX_REJECT_BYTES
     ]
     for at in range(0, len(orphans), 20_000):
         loaded += _retry_some(run, orphans[at : at + 20_000], schema, found, to)
@@ -98,9 +101,11 @@ def hold(run: Run) -> None:
         raise Fenced(str(run))
 
 
-def check_sums(run: Run, found: Survey) -> dict[str, object]:
+def check_sums(run: Run, found: Survey) -> dict[str, Any]:
     """Return the run's counts from the ledger, having proved that every record and every byte is in it once."""
-    batches = list(run.batches.order_by("start").values("start", "end", "first_row", "rows", "loaded", "rejected", "skipped"))
+    batches = list(
+        run.batches.order_by("start").values("start", "end", "first_row", "rows", "loaded", "rejected", "skipped")
+    )
     position, row = found.data_start, 1
     for batch in batches:
         if (batch["start"], batch["first_row"]) != (position, row):
@@ -113,7 +118,7 @@ def check_sums(run: Run, found: Survey) -> dict[str, object]:
     return totals_of(run)
 
 
-def totals_of(run: Run) -> dict[str, object]:
+def totals_of(run: Run) -> dict[str, Any]:
     """Return counts and grouped errors as the ledger has them now."""
     sums = run.batches.aggregate(
         read=Sum("rows"), loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped")
@@ -124,7 +129,7 @@ def totals_of(run: Run) -> dict[str, object]:
     return {**{name: value or 0 for name, value in sums.items()}, "errors": errors}
 
 
-def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, object]) -> None:
+def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, Any]) -> None:
     """Make a staged file appear in the table in one step."""
     table = to.definition
     names = [*to.names, *to.constants]
@@ -167,5 +172,3 @@ def _merge(schema: Schema, to: Destination, names: list[str]) -> None:
 def drop(run: Run, table: TableDefinition) -> None:
     """Throw away what was staged."""
     swap.drop_leftovers(connection, table.name, run.pk)
-
-

@@ -44,7 +44,9 @@ def _shape_problems(names: list[str]) -> list[Problem]:
     problems = []
     for name in dict.fromkeys(names):
         if name and names.count(name) > 1:
-            problems.append(Problem("duplicate-header", f"the column {name!r} is there {names.count(name)} times", "line 1"))
+            problems.append(
+                Problem("duplicate-header", f"the column {name!r} is there {names.count(name)} times", "line 1")
+            )
     empty = [index + 1 for index, name in enumerate(names) if not name]
     if empty:
         places = ", ".join(map(str, empty[:10]))

@@ -90,7 +90,8 @@ class Isolation:
     def prepare(self) -> None:
         """Fill the temporary table, before the batch's transaction so that its locks are held for a shorter time."""
         to = self.to
-        looked_at = {name.lower() for key in [*to.keys, *to.foreign_keys] for name in key.columns}
+        keys: list[UniqueKey | ForeignKey] = [*to.keys, *to.foreign_keys]
+        looked_at = {name.lower() for key in keys for name in key.columns}
         names = [name for name in to.names if to.upsert or name.lower() in looked_at]
         temporary = "" if self.connection.vendor == "sqlite" else "TEMPORARY "
         with self.connection.cursor() as cursor:
@@ -160,7 +161,8 @@ class Isolation:
 
     def _repeated(self, key: UniqueKey, out: Iterable[int]) -> list[tuple[int, ...]]:
         """Return the rows whose key an earlier row has that is not out itself."""
-        out, found, group, taken = set(out), [], None, False
+        out, group, taken = set(out), -1, False
+        found: list[tuple[int, ...]] = []
         for n, first in self._groups(key):
             if first != group:
                 group, taken = first, False
@@ -373,7 +375,9 @@ def present_sql(key: UniqueKey, table: str) -> str:
 
 def taken_sql(key: UniqueKey, primary: UniqueKey, table: str) -> str:
     """Return the SELECT of free rows whose unique key belongs to a row with another primary key."""
-    other = f"EXISTS (SELECT 1 FROM {quote(table)} t WHERE {_equal(key, 't', 'i')} AND NOT ({_equal(primary, 't', 'i')}))"
+    other = (
+        f"EXISTS (SELECT 1 FROM {quote(table)} t WHERE {_equal(key, 't', 'i')} AND NOT ({_equal(primary, 't', 'i')}))"
+    )
     return f"SELECT i._n FROM {quote(INCOMING)} i WHERE {other}"
 
 
@@ -391,4 +395,6 @@ def insert_select_sql(to: Destination, where: str) -> str:
     """Return INSERT … SELECT of rows in the order of the file."""
     names = columns_sql([*to.names, *to.constants])
     values = ", ".join([columns_sql(to.names, "i."), *(str(value) for value in to.constants.values())])
-    return f"INSERT INTO {quote(to.table)} ({names}) SELECT {values} FROM {quote(INCOMING)} i WHERE {where} ORDER BY i._n"
+    return (
+        f"INSERT INTO {quote(to.table)} ({names}) SELECT {values} FROM {quote(INCOMING)} i WHERE {where} ORDER BY i._n"
+    )

@@ -182,7 +182,7 @@ def patience() -> tenacity.Retrying:
     """Try again for about a minute; then the run waits, and the sweeper comes back to it."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Unavailable),
-        wait=tenacity.wait_exponential_jitter(initial=0.2, max=10),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=10),
         stop=tenacity.stop_after_delay(settings.LEASE_SECONDS),
         reraise=True,
     )

@@ -216,7 +216,9 @@ class Scanner:
             if after < 0:
                 if self._unclosed(data, position, end):
                     if final or len(data) - end > MAX_FIELD:
-                        raise refuse("unclosed-quote", "a quote opens a field and is never closed", f"line {line}, row {row}")
+                        raise refuse(
+                            "unclosed-quote", "a quote opens a field and is never closed", f"line {line}, row {row}"
+                        )
                     return
                 if (after := _next_line(data, position, final)) is None:
                     return
@@ -244,6 +246,8 @@ class Scanner:
         if not code and text == "":
             code, message = "blank-line", "The line is empty."
         fields = [] if code else self.layout.split(text)
+        if len(raw) > MAX_FIELD and any(len(value or "") > MAX_FIELD for value in fields):
+            raise refuse("field-too-long", f"a field is longer than {MAX_FIELD >> 20} MiB", f"line {line}")
         return Record(start, start + len(raw), line, fields, code, message)
 
 

@@ -44,5 +44,5 @@ def _kept(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _overflow(run: Run) -> Iterator[dict[str, Any]]:
-    for (packed,) in run.batches.exclude(overflow=None).order_by("start").values_list("overflow").iterator():
-        yield from map(orjson.loads, zlib.decompress(bytes(packed)).splitlines())
+    for packed in run.batches.exclude(overflow=None).order_by("start").values_list("overflow", flat=True).iterator():
+        yield from map(orjson.loads, zlib.decompress(bytes(packed or b"")).splitlines())

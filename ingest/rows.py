@@ -139,13 +139,17 @@ def _parse(body: bytes, delimiter: str, columns: dict[str, int], width: int, hei
         if frame.height == height:
             return frame
     lines = [line.split(delimiter) for line in body.decode().split("\n")[:-1]]
-    return pl.DataFrame({name: pl.Series([line[i] or None for line in lines], dtype=pl.String) for i, name in names.items()})
+    return pl.DataFrame(
+        {name: pl.Series([line[i] or None for line in lines], dtype=pl.String) for i, name in names.items()}
+    )
 
 
 def integers(data: bytes, delimiter: str, position: int) -> Ints:
     """Return one column of clean lines as integers; ValueError where it is not all integers."""
     try:
-        frame = pl.read_csv(data, has_header=False, separator=delimiter, quote_char=None, columns=[position], infer_schema=False)
+        frame = pl.read_csv(
+            data, has_header=False, separator=delimiter, quote_char=None, columns=[position], infer_schema=False
+        )
         column = frame.to_series().cast(pl.Int64)
     except pl.exceptions.PolarsError as error:
         raise ValueError(str(error)) from None

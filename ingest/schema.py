@@ -15,7 +15,15 @@ from typing import Annotated, Any
 
 import annotated_types
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationError, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic import Field as PydanticField
 
 from migration_console.lib.errors import Problem, Refused
@@ -113,7 +121,9 @@ def compile_schema(data: object) -> Schema:
     problems += _key_type_problems(descriptor, columns)
     if base is not None:
         unknown = {column.name for column in columns} ^ set(base.model_fields)
-        problems += [Problem("descriptor", f"{name!r} is not in both the model and fields", "/model") for name in unknown]
+        problems += [
+            Problem("descriptor", f"{name!r} is not in both the model and fields", "/model") for name in unknown
+        ]
     if problems:
         raise Refused(problems)
     model, attributes = _model_over(base, columns) if base else _model(descriptor.name, columns)
@@ -316,7 +326,9 @@ def model_fields(model: type[BaseModel]) -> list[FieldDescriptor]:
         origin = typing.get_origin(annotation) or annotation
         kind = next((PYTHON_TYPES[t] for t in PYTHON_TYPES if isinstance(origin, type) and issubclass(origin, t)), None)
         if kind is None:
-            raise Refused([Problem("descriptor", f"the annotation {annotation} of {name} has no column type", "/model")])
+            raise Refused(
+                [Problem("descriptor", f"the annotation {annotation} of {name} has no column type", "/model")]
+            )
         limits = {type(limit): limit for limit in info.metadata}
         longest = limits.get(annotated_types.MaxLen)
         constraints: dict[str, Any] = {"required": info.is_required() and not optional}

@@ -1,9 +1,10 @@
 """A run's way: survey, begin, load, finish, archive. Each step may be done by any worker, any time again;
-leases decide who works, the database says what is left."""
+leases decide who works, the database says what is left.
+"""
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
 from django.conf import settings
@@ -89,7 +90,9 @@ def _advance(run: Run, progress: Progress) -> None:
 
 def _end(run: Run, status: Status, error: Refused | Gone) -> None:
     problems = error.problems if isinstance(error, Refused) else []
-    totals = {**totals_of(run), "loaded": 0} if run.batches.exists() and _schema(run).descriptor.whole else totals_of(run)
+    totals = (
+        {**totals_of(run), "loaded": 0} if run.batches.exists() and _schema(run).descriptor.whole else totals_of(run)
+    )
     run.end(status, problems=[problem.as_dict() for problem in problems], **totals)
     if run.schema_version is not None:
         swap.drop_leftovers(connection, _schema(run).descriptor.target, run.pk)
@@ -109,7 +112,9 @@ def _start(run: Run) -> bool:
         return False
     with run.holding():
         if run.takeovers > MAX_TAKEOVERS:
-            return not run.end(Status.FAILED, problems=[_problem("takeovers", "workers died five times while surveying it")])
+            return not run.end(
+                Status.FAILED, problems=[_problem("takeovers", "workers died five times while surveying it")]
+            )
         Run.objects.filter(pk=run.pk, started_at=None).update(started_at=timezone.now())
         version = _pin_schema(run)
         found = _survey(run, version.schema)
@@ -166,10 +171,11 @@ def _waits_for_parents(run: Run, version: SchemaVersion) -> str:
 
 def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
     """Decide between loading, waiting and ending, with the dataset locked: of two runs with the same bytes,
-    the second sees the first."""
+    the second sees the first.
+    """
     descriptor = version.parsed
     with transaction.atomic():
-        Dataset.objects.select_for_update().get(pk=run.dataset_id)
+        Dataset.objects.select_for_update().get(name=version.dataset.name)
         same = Run.objects.filter(dataset=run.dataset, sha256=run.sha256).exclude(pk=run.pk)
         if descriptor.mode == "append" and descriptor.duplicates == "refuse" and not run.reason:
             if loading := same.filter(status=Status.LOADING).first():
@@ -226,10 +232,8 @@ def _load(run: Run, progress: Progress) -> None:
             run.end(Status.SUPERSEDED)
             return
         to = destination(run, schema)
-        try:
+        with suppress(LimitPassed):  # finish says so, with the counts
             _load_parts(run, schema, found, to, progress)
-        except LimitPassed:
-            pass  # finish says so, with the counts
         _finish(run, schema, found, to)
 
 
@@ -257,7 +261,7 @@ def destination(run: Run, schema: Schema) -> Destination:
 
 
 # Column types whose canonical text needs a function around it.
-WRAPS = {base: "UNHEX({})" for base in BINARY} | {"BIT": "CAST({} AS UNSIGNED)"}
+WRAPS = dict.fromkeys(BINARY, "UNHEX({})") | {"BIT": "CAST({} AS UNSIGNED)"}
 
 
 def _load_parts(run: Run, schema: Schema, found: Survey, to: Destination, progress: Progress) -> None:
@@ -279,7 +283,11 @@ def _claim_part(run: Run, to: Destination) -> Part | None:
     for part in left if any_order(run, to) else left[:1]:
         if part.claim(Part.unfinished()):
             if part.takeovers > MAX_TAKEOVERS:
-                run.end(Status.FAILED, problems=[_problem("takeovers", f"workers died five times in {part}")], **totals_of(run))
+                run.end(
+                    Status.FAILED,
+                    problems=[_problem("takeovers", f"workers died five times in {part}")],
+                    **totals_of(run),
+                )
                 return None
             return part
     return None
@@ -313,7 +321,9 @@ def _finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
 def _restart(run: Run, why: str) -> None:
     """Load a whole file anew: the table has changed between staging and publishing. Nothing was published."""
     if sum(warning.startswith("Loaded anew") for warning in run.warnings) >= MAX_RESTARTS:
-        run.end(Status.FAILED, problems=[_problem("conflict", f"the table kept changing while the file was loaded: {why}")])
+        run.end(
+            Status.FAILED, problems=[_problem("conflict", f"the table kept changing while the file was loaded: {why}")]
+        )
         return
     swap.drop_leftovers(connection, _schema(run).descriptor.target, run.pk)
     with transaction.atomic():
@@ -342,7 +352,11 @@ def sweep(trigger: str = "sweep") -> list[Run]:
     new = admit_and_ring(trigger)
     late = timezone.now() - timedelta(seconds=RING_AGAIN_SECONDS)
     left = Run.objects.filter(Run.free(), closed_at=None).exclude(dataset=None)
-    rung = [run for run in left.order_by("id") if run not in new and (run.rung_at is None or run.rung_at < late or _is_idle(run))]
+    rung = [
+        run
+        for run in left.order_by("id")
+        if run not in new and (run.rung_at is None or run.rung_at < late or _is_idle(run))
+    ]
     for run in rung:
         ring(run)
     _drop_stray_staging()
@@ -386,4 +400,3 @@ def _drop_stray_staging() -> None:
     ended = Run.objects.filter(pk__in=stray).exclude(status__in=OPEN).values_list("pk", flat=True)
     for pk in {*ended, *(pk for pk in stray if not Run.objects.filter(pk=pk).exists())}:
         swap.drop_leftovers(connection, stray[pk], pk)
-

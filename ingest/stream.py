@@ -114,7 +114,9 @@ class Transcoder:
             try:
                 text = self.decoder.decode(data, final=self.over)
             except UnicodeDecodeError as error:
-                raise refuse("encoding", f"the file is not {self.decoder.__class__.__module__}: {error.reason}") from None
+                raise refuse(
+                    "encoding", f"the file is not {self.decoder.__class__.__module__}: {error.reason}"
+                ) from None
             if text:
                 return text.encode("utf-8", "surrogatepass")
         return b""

@@ -1,5 +1,6 @@
 """The first look at a whole file, before anything is written: one streaming pass that decides every
-reason for refusing the file, counts the records, and cuts the parts."""
+reason for refusing the file, counts the records, and cuts the parts.
+"""
 
 import re
 from collections import deque
@@ -28,7 +29,9 @@ MAGIC = {
     b"\x28\xb5\x2f\xfd": "a Zstandard file",
     b"SQLite format 3": "an SQLite database",
 }
-FOOTER = re.compile(r"\W*(total|sum|summe|subtotal|count|end|eof|rows?|records?)\b|\W*\d+ (rows?|records?|lines?)\b|\(|#|-{2}", re.I)
+FOOTER = re.compile(
+    r"\W*(total|sum|summe|subtotal|count|end|eof|rows?|records?)\b|\W*\d+ (rows?|records?|lines?)\b|\(|#|-{2}", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,9 @@ class _Look:
         found = re.search(rb"(?:\A|[\r\n])" + re.escape(self.header) + rb"(?=[\r\n]|\Z)", span.data)
         if found:
             line = span.line + line_ends(span.data[: found.start() + 1])
-            raise refuse("repeated-header", "the header is there again in the middle; were files joined?", f"line {line}")
+            raise refuse(
+                "repeated-header", "the header is there again in the middle; were files joined?", f"line {line}"
+            )
 
     def _note_tail(self, span: Span) -> None:
         if span.records is not None:

@@ -64,7 +64,8 @@ def table_problems(vendor: str, schema: Schema, table: TableDefinition) -> list[
     have = {tuple(sorted(name.lower() for name in key.columns)) for key in table.keys if not any(key.prefixes)}
     for key in _wanted_keys(schema):
         if tuple(sorted(name.lower() for name in key)) not in have:
-            message = f"the table {table.name} has no unique key on ({', '.join(key)}); create it, or drop it from the dataset"
+            columns = ", ".join(key)
+            message = f"the table {table.name} has no unique key on ({columns}); create it, or drop it from the dataset"
             problems.append(Problem("missing-key", message, table.name))
     return problems
 

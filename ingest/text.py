@@ -51,7 +51,7 @@ def plain_number(text: str, field: FieldDescriptor) -> str:
     if field.group_char and field.group_char in text:
         whole, mark, rest = text.partition(field.decimal_char)
         if not re.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{re.escape(field.group_char)}[0-9]{{3}})+", whole):
-            return text
+            return f"?{text}"
         text = whole.replace(field.group_char, "") + mark + rest
     if field.decimal_char != ".":
         text = text.replace(".", "?").replace(field.decimal_char, ".")
@@ -196,7 +196,7 @@ def parse_duration(text: str, _field: FieldDescriptor) -> str:
 
 
 def parse_geopoint(text: str, field: FieldDescriptor) -> str:
-    """"lon,lat" (default), [lon, lat] (array) or {"lon":, "lat":} (object); returned as "lon,lat"."""
+    """ "lon,lat" (default), [lon, lat] (array) or {"lon":, "lat":} (object); returned as "lon,lat"."""
     if field.format == "default":
         parts = [part.strip() for part in text.split(",")]
     else:
@@ -275,5 +275,3 @@ PARSERS: dict[str, Callable[[str, FieldDescriptor], Any]] = {
     "object": parse_json_kind(dict, "object"),
     "array": parse_json_kind(list, "array"),
 }
-
-

@@ -1,11 +1,13 @@
 """The environment, typed and checked in one place; every mistake is reported at once."""
 
+import os
+import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import dj_database_url
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,10 +47,14 @@ def check_secret_key(key: str) -> str:
 class Env(BaseSettings):
     """What an operator sets; see .env.example."""
 
-    model_config = SettingsConfigDict(env_file=ROOT / ".env", extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=ROOT / ".env", extra="ignore", env_ignore_empty=True, validate_default=False, hide_input_in_errors=True
+    )
 
-    database_url: Annotated[str, AfterValidator(check_database_url)] = f"sqlite:///{ROOT}/var/console.sqlite3"
-    lake_url: Annotated[str, AfterValidator(check_lake_url)] = "file:var/lake"
+    # Where the embedded default keeps database, broker and lake.
+    var_folder: Path = ROOT / "var"
+    database_url: Annotated[str, AfterValidator(check_database_url)] = ""
+    lake_url: Annotated[str, AfterValidator(check_lake_url)] = ""
     celery_broker_url: Annotated[str, AfterValidator(check_broker_url)] = "filesystem://localhost"
     secret_key: Annotated[str, AfterValidator(check_secret_key)]
     debug: bool = False
@@ -57,6 +63,14 @@ class Env(BaseSettings):
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 60
     max_file_bytes: Annotated[int, Field(gt=0)] = 10 * 1024**3
     log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def embedded(self) -> Self:
+        """Fill in the embedded default, which needs no server at all."""
+        self.var_folder = self.var_folder.resolve()
+        self.database_url = self.database_url or f"sqlite:///{self.var_folder}/console.sqlite3"
+        self.lake_url = self.lake_url or f"file:{self.var_folder}/lake"
+        return self
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")
     @classmethod
@@ -68,7 +82,7 @@ class Env(BaseSettings):
 def read_env() -> Env:
     """Return the checked environment, or stop with every mistake in it."""
     try:
-        return Env()
+        return Env()  # type: ignore[call-arg]  # the environment gives the rest
     except ValidationError as error:
         lines = [f"  {str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise SystemExit("The environment (or .env) needs mending:\n" + "\n".join(lines)) from None
@@ -87,7 +101,8 @@ def database(url: str) -> dict[str, Any]:
             "timeout": 60,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         }
-        config.setdefault("TEST", {})
+        # A file, so that the processes that a test starts see the same database.
+        config["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"console-test-{os.getpid()}.sqlite3")}
         return config
     config["OPTIONS"] = {
         **config.get("OPTIONS", {}),

@@ -8,6 +8,7 @@ from .env import ROOT, database, read_env
 
 ENV = read_env()
 BASE_DIR = ROOT
+VAR = ENV.var_folder
 
 SECRET_KEY = ENV.secret_key
 DEBUG = ENV.debug
@@ -65,7 +66,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
-STATIC_ROOT = ROOT / "var" / "static"
+STATIC_ROOT = VAR / "static"
 # Served from the packages themselves: no collectstatic step to forget.
 WHITENOISE_USE_FINDERS = True
 
@@ -80,7 +81,7 @@ LAKE_URL = ENV.lake_url
 LEASE_SECONDS = ENV.lease_seconds
 MAX_FILE_BYTES = ENV.max_file_bytes
 
-BROKER_FOLDER = ROOT / "var" / "broker"
+BROKER_FOLDER = VAR / "broker"
 CELERY_BROKER_URL = ENV.celery_broker_url
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -88,7 +89,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULE_FILENAME = str(ROOT / "var" / "beat-schedule")
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(minutes=1)}}
 if CELERY_BROKER_URL.startswith("filesystem:"):
     for _folder in ("messages", "processed", "control"):

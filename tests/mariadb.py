@@ -33,7 +33,9 @@ def start() -> str:
     """Start a server and return the URL of its empty schema `test`."""
     server = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
     if server is None:
-        raise SystemExit("MariaDB's server is needed for the tests: apt-get install mariadb-server (make setup does it)")
+        raise SystemExit(
+            "MariaDB's server is needed for the tests: apt-get install mariadb-server (make setup does it)"
+        )
     folder = Path(tempfile.mkdtemp(prefix="console-mariadb-"))
     port = free_port()
     data = folder / "data"

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -30,7 +31,9 @@ class ConsoleCommand(BaseCommand):
             if not options["json"]:
                 raise CommandError(str(refused), returncode=code) from None
         except DatabaseError as error:
-            raise CommandError(f"The database does not answer: {error}. Nothing was changed.", returncode=BADLY) from None
+            raise CommandError(
+                f"The database does not answer: {error}. Nothing was changed.", returncode=BADLY
+            ) from None
         if options["json"]:
             self.stdout.write(json.dumps(result, default=str, ensure_ascii=False))
         else:
@@ -38,9 +41,8 @@ class ConsoleCommand(BaseCommand):
         if code:
             sys.exit(code)
 
-    def run(self, **options: Any) -> tuple[dict[str, Any], int]:
-        """Do the work."""
-        raise NotImplementedError
+    # Does the work: takes the options by name, returns what is printed and the exit code.
+    run: Callable[..., tuple[dict[str, Any], int]]
 
     def show(self, result: dict[str, Any]) -> None:
         """Print the result for people."""

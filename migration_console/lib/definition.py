@@ -70,7 +70,7 @@ def read_definition(connection: BaseDatabaseWrapper, table: str) -> TableDefinit
     return _mysql(connection, table) if connection.vendor == "mysql" else _sqlite(connection, table)
 
 
-def _rows(connection: BaseDatabaseWrapper, sql: str, params: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+def _rows(connection: BaseDatabaseWrapper, sql: str, params: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall())
@@ -136,13 +136,12 @@ def _mysql_keys(connection: BaseDatabaseWrapper, at: tuple[str, str]) -> tuple[U
     for name in dict.fromkeys(part[0] for part in parts):
         columns = [(column, prefix or 0) for index, column, prefix in parts if index == name]
         if all(column for column, _ in columns):  # a key over an expression names no column; the server judges it
-            keys.append(UniqueKey(name, *map(tuple, zip(*columns)), primary=name == "PRIMARY"))  # type: ignore[arg-type]
+            names, prefixes = zip(*columns)
+            keys.append(UniqueKey(name, names, prefixes, primary=name == "PRIMARY"))
     return tuple(sorted(keys, key=lambda key: not key.primary))
 
 
-def _mysql_foreign_keys(
-    connection: BaseDatabaseWrapper, at: tuple[str, str], database: str
-) -> tuple[ForeignKey, ...]:
+def _mysql_foreign_keys(connection: BaseDatabaseWrapper, at: tuple[str, str], database: str) -> tuple[ForeignKey, ...]:
     parts = _rows(
         connection,
         "SELECT k.constraint_name, k.column_name, k.referenced_table_schema, k.referenced_table_name,"
@@ -207,4 +206,6 @@ def _sqlite_column(column: tuple[Any, ...]) -> TableColumn:
     _, name, kind, not_null, default, in_key, hidden = column
     sql = {"INTEGER": SqlType("BIGINT"), "REAL": SqlType("DOUBLE"), "BLOB": SqlType("LONGBLOB")}.get(kind.upper())
     nullable = not not_null and not in_key
-    return TableColumn(name, kind, sql or SqlType("LONGTEXT"), nullable, default is not None or nullable, hidden in (2, 3))
+    return TableColumn(
+        name, kind, sql or SqlType("LONGTEXT"), nullable, default is not None or nullable, hidden in (2, 3)
+    )

@@ -14,7 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .statements import columns_sql, insert_sql, quote, quote_column
 
-TRANSIENT = {1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927, 2002, 2003, 2006, 2013, 2055, 3024, 4031}  # fmt: skip
+TRANSIENT = {
+    *(1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927),  # the server is busy or going
+    *(2002, 2003, 2006, 2013, 2055, 3024, 4031),  # the connection is lost
+}
 LOCAL_FORBIDDEN = {1148, 2068, 3948, 4166}
 ROW_CODES = {1062: "duplicate-key", 1586: "duplicate-key", 1216: "foreign-key", 1452: "foreign-key"}
 ROW_CODES |= {3819: "check", 4025: "check"}
@@ -44,14 +47,11 @@ def insert_rows(
     if not local_infile(connection):
         insert_values(connection, table, frame, wraps, constants)
         return
-    with connection.cursor() as cursor:
-        with open(os.memfd_create("rows"), "wb") as memory:
-            escaped(frame).write_csv(
-                memory, include_header=False, separator="\t", quote_style="never", null_value="\\N"
-            )
-            memory.flush()
-            path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
-            affected = cursor.execute(load_data_sql(path, table, frame.columns, wraps, constants))
+    with connection.cursor() as cursor, open(os.memfd_create("rows"), "wb") as memory:
+        escaped(frame).write_csv(memory, include_header=False, separator="\t", quote_style="never", null_value="\\N")
+        memory.flush()
+        path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
+        affected = cursor.execute(load_data_sql(path, table, frame.columns, wraps, constants))
     warnings = connection.connection.warning_count()
     if affected != frame.height or warnings:
         raise RowsRefused(f"{affected} of {frame.height} rows, {warnings} warnings")

@@ -25,7 +25,7 @@ def insert_rows(
     """Insert a frame of canonical text inside the caller's transaction; STRICT tables convert or refuse."""
     tail = tuple(constants.values())
     with connection.cursor() as cursor:
-        rows = (row + tail for row in frame.iter_rows())
+        rows = [row + tail for row in frame.iter_rows()]
         cursor.executemany(insert_sql(table, [*frame.columns, *constants], wraps), rows)
 
 

@@ -110,7 +110,9 @@ def _with_arguments(found: SqlType, args: str | None, text: str) -> SqlType:
         length, scale = default.get(found.base, (None, None))
         return replace(found, length=length, scale=scale)
     numbers = [int(part) for part in args.split(",") if part.strip().isascii() and part.strip().isdigit()]
-    if len(numbers) != len(args.split(",")) or len(numbers) > (2 if found.base in {"DECIMAL", "FLOAT", "DOUBLE"} else 1):
+    if len(numbers) != len(args.split(",")) or len(numbers) > (
+        2 if found.base in {"DECIMAL", "FLOAT", "DOUBLE"} else 1
+    ):
         raise ValueError(f"{text!r} has a length that is no number")
     if found.base == "DECIMAL":
         scale = numbers[1] if len(numbers) == 2 else 0

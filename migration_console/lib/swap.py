@@ -101,7 +101,9 @@ def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, 
         cursor.execute(f"SELECT COUNT(*) FROM {quote(staging)}")
         (count,) = cursor.fetchone()
         if count > MAX_EXCHANGED:
-            raise refuse("too-large", f"{table.name} is referenced by others and has over {MAX_EXCHANGED} rows to exchange")
+            raise refuse(
+                "too-large", f"{table.name} is referenced by others and has over {MAX_EXCHANGED} rows to exchange"
+            )
         mysql = connection.vendor == "mysql"
         cursor.execute("SET foreign_key_checks=0" if mysql else "PRAGMA defer_foreign_keys=ON")
         try:
@@ -118,7 +120,7 @@ def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, 
 
 def orphaned_children(connection: BaseDatabaseWrapper, table: TableDefinition) -> dict[str, int]:
     """Count the rows of each child table (and of the table itself) whose parent is missing."""
-    found = {}
+    found: dict[str, int] = {}
     for child in {*table.referenced_by, table.name}:
         definition = read_definition(connection, child)
         for key in definition.foreign_keys if definition else ():
@@ -152,5 +154,3 @@ def leftover_runs(connection: BaseDatabaseWrapper) -> dict[int, str]:
         names = connection.introspection.table_names(cursor)
     found = ((re.fullmatch(rf"({STAGE}|{OLD})([0-9]+)", name), name) for name in names)
     return {int(match[2]): name for match, name in found if match}
-
-

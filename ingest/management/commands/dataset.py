@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ class Command(ConsoleCommand):
 
     def run(self, *, verb: str, **options: Any) -> Any:
         """Call the verb."""
-        verbs = {"add": self._add, "list": self._list, "show": self._show, "draft": self._draft}
+        verbs: dict[str, Callable[..., dict[str, Any]]] = {
+            "add": self._add,
+            "list": self._list,
+            "show": self._show,
+            "draft": self._draft,
+        }
         return verbs[verb](**options), WELL
 
     def _add(self, *, files: list[Path], **_: Any) -> dict[str, Any]:

@@ -34,4 +34,6 @@ class Command(ConsoleCommand):
         for data in result["runs"]:
             for line in run_lines(Run.objects.select_related("dataset").get(pk=data["id"])):
                 self.stdout.write(line)
-        self.stdout.write(f"{len(result['runs'])} runs were left; {Run.objects.filter(closed_at=None).count()} are open now.")
+        self.stdout.write(
+            f"{len(result['runs'])} runs were left; {Run.objects.filter(closed_at=None).count()} are open now."
+        )

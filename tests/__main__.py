@@ -1,0 +1,48 @@
+"""python -m tests [PYTEST ARGUMENTS]: the suite on SQLite, then its database tests on MariaDB, and on the
+server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from . import mariadb
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(name: str, url: str, arguments: list[str]) -> int:
+    """Run the suite against one database."""
+    with tempfile.TemporaryDirectory(prefix="console-tests-") as var:
+        environment = os.environ | {
+            "DATABASE_URL": url,
+            "VAR_FOLDER": var,
+            "LAKE_URL": "",
+            "CELERY_BROKER_URL": "memory://",
+            "SECRET_KEY": "tests-0123456789-abcdefghijklmnopqrstuvwxyz",
+            "DEBUG": "false",
+        }
+        selection = [] if name == "sqlite" else ["-m", "database"]
+        print(f"\n=== {name} ===", flush=True)
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", *selection, *arguments], cwd=ROOT, env=environment
+        ).returncode
+
+
+def main() -> None:
+    """Run all; fail if one failed."""
+    wanted = os.environ.get("TEST_SERVERS", "sqlite mariadb mysql").split()
+    codes = []
+    if "sqlite" in wanted:
+        codes.append(run("sqlite", "", sys.argv[1:]))
+    if "mariadb" in wanted:
+        codes.append(run("mariadb", mariadb.start(), sys.argv[1:]))
+    if "mysql" in wanted and (url := os.environ.get("TEST_MYSQL_URL")):
+        codes.append(run("mysql", url, sys.argv[1:]))
+    sys.exit(max(codes))
+
+
+if __name__ == "__main__":
+    main()
