@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import polars as pl
+from django.conf import settings
 
 from migration_console.lib.lake import Version, lake
 
 from .errors import RowError
 from .models import MAX_REJECT_BYTES
-from .reader import BLOCK, Scanner, Span
+from .reader import Scanner, Span
 from .rejects import RejectedRow
 from .rows import Rows, to_rows
 from .schema import Schema
 from .stream import decoded, limited, skip
 from .survey import Survey, layout_of
 from .validation import Checked, check_rows
-
-# A span with strict records is small; several make a batch.
-BATCH_BYTES = BLOCK
 
 
 @dataclass
@@ -54,19 +52,20 @@ class Prepared:
 
 
 def prepare(
-    version: Version, found: Survey, schema: Schema, max_bytes: int, *, start: int, end: int, row: int, line: int
+    version: Version, found: Survey, schema: Schema, *, start: int, end: int, row: int, line: int
 ) -> Iterator[Prepared]:
     """Yield the batches of the byte range [start, end), which begins with the given row and line."""
     layout = layout_of(schema, found.encoding)
     scanner = Scanner(layout, start=start, row=row, line=line)
     with lake().open(version, start if found.seekable else 0) as source:
-        stream = decoded(source, gzip=found.gzip, encoding=found.encoding, max_bytes=max_bytes)
+        stream = decoded(source, gzip=found.gzip, encoding=found.encoding, max_bytes=settings.MAX_FILE_BYTES)
         if not found.seekable:
             skip(stream, start)
         waiting: list[Span] = []
-        for span in scanner.scan(limited(stream, end - start)):
+        for span in scanner.scan(limited(stream, end - start), block=settings.BATCH_BYTES):
             waiting.append(span)
-            if span.end - waiting[0].start >= BATCH_BYTES // 2:
+            # A span with strict records is small; several make a batch.
+            if span.end - waiting[0].start >= settings.BATCH_BYTES // 2:
                 yield _batch(waiting, found, schema)
                 waiting = []
         if waiting:

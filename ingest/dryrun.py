@@ -29,7 +29,14 @@ def dry_run(file: Path, dataset: Dataset | None) -> dict[str, Any]:
         schema = dataset.current.schema
         with file.open("rb") as source:
             size = file.stat().st_size
-            found = survey(source, schema, name=file.name, size=size, max_bytes=settings.MAX_FILE_BYTES)
+            found = survey(
+                source,
+                schema,
+                name=file.name,
+                size=size,
+                max_bytes=settings.MAX_FILE_BYTES,
+                part_bytes=settings.PART_BYTES,
+            )
         errors, rejected = _validate(file, schema, found)
         result |= {"read": found.records, "loaded": found.records - rejected, "rejected": rejected, "errors": errors}
     except Refused as refused:

@@ -54,7 +54,6 @@ class Loader:
             version,
             self.found,
             self.schema,
-            settings.MAX_FILE_BYTES,
             start=part.next_byte,
             end=part.end,
             row=part.next_row,

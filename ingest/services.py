@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from migration_console.lib import swap
@@ -33,8 +33,6 @@ from .target import RUN_COLUMN, ensure_table
 log = logging.getLogger(__name__)
 MAX_TAKEOVERS = 5
 MAX_RESTARTS = 3
-# A run that waits or was rung for is rung again after so long.
-RING_AGAIN_SECONDS = 60
 Progress = Callable[[int, int], None]
 
 
@@ -71,9 +69,7 @@ def _note_wait(run: Run, why: str) -> None:
 def _advance(run: Run, progress: Progress) -> None:
     if run.status in OPEN and run.dataset is not None and not run.dataset.paused:
         try:
-            if run.status == Status.RECEIVED and not _start(run):
-                return
-            if run.status == Status.LOADING:
+            if run.status == Status.LOADING or _start(run):
                 _load(run, progress)
         except Refused as refused:
             _end(run, Status.REFUSED, refused)
@@ -146,7 +142,14 @@ def _survey(run: Run, schema: Schema) -> Survey:
     if run.sha256:
         return _stored_survey(run)
     with lake().open(version_of(run)) as source:
-        found = survey(source, schema, name=run.key, size=run.size, max_bytes=settings.MAX_FILE_BYTES)
+        found = survey(
+            source,
+            schema,
+            name=run.key,
+            size=run.size,
+            max_bytes=settings.MAX_FILE_BYTES,
+            part_bytes=settings.PART_BYTES,
+        )
     stored = {**found.as_dict(), "parts": [vars(part) for part in found.parts]}
     run.survey, run.sha256, run.read, run.warnings = stored, found.sha256, 0, found.warnings
     run.save(update_fields=["survey", "sha256", "warnings"])
@@ -346,17 +349,18 @@ def cancel(run: Run) -> None:
     ring(run)
 
 
-def sweep(trigger: str = "sweep") -> list[Run]:
-    """Admit files without a run, and ring for every run that is left lying; returns those rung for."""
+def sweep(trigger: str = "sweep", *, everything: bool = False) -> list[Run]:
+    """Admit files without a run, and ring for every run that is left lying; returns those rung for.
+
+    With `everything`, also for those that were rung for just now: a broker that was down may have lost it.
+    """
     assign_files()
     new = admit_and_ring(trigger)
-    late = timezone.now() - timedelta(seconds=RING_AGAIN_SECONDS)
-    left = Run.objects.filter(Run.free(), closed_at=None).exclude(dataset=None)
-    rung = [
-        run
-        for run in left.order_by("id")
-        if run not in new and (run.rung_at is None or run.rung_at < late or _is_idle(run))
-    ]
+    late = timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS)
+    left = Run.objects.filter(Run.free(), closed_at=None).exclude(dataset=None).exclude(pk__in=[run.pk for run in new])
+    forgotten = Q(rung_at=None) | Q(rung_at__lt=late) | Q(lease_until__isnull=False)
+    rung = [run for run in left.order_by("id") if everything or _is_idle(run)]
+    rung += [run for run in left.filter(forgotten).order_by("id") if run not in rung]
     for run in rung:
         ring(run)
     _drop_stray_staging()

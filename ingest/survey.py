@@ -14,7 +14,6 @@ from .reader import MAX_RECORD, Layout, Record, Scanner, Span, line_ends
 from .schema import Schema
 from .stream import GZIP, Behind, Hashing, Readable, decoded, reading_encoding, seekable
 
-PART_BYTES = 32 << 20
 HEAD = 1 << 20
 MAX_COLUMNS = 4096
 BOMS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -86,9 +85,7 @@ def layout_of(schema: Schema, encoding: str) -> Layout:
     )
 
 
-def survey(
-    source: BinaryIO, schema: Schema, *, name: str, size: int, max_bytes: int, part_bytes: int = PART_BYTES
-) -> Survey:
+def survey(source: BinaryIO, schema: Schema, *, name: str, size: int, max_bytes: int, part_bytes: int) -> Survey:
     """Read a file to its end and return what it holds, or raise Refused with every reason found."""
     if size > max_bytes:
         raise refuse("too-large", f"the file has {size} bytes; the limit is {max_bytes}")

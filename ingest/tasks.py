@@ -16,12 +16,12 @@ def advance(run: int) -> None:
 
 
 @shared_task(name="ingest.sweep", **BELL)
-def sweep() -> None:
+def sweep(*, everything: bool = False) -> None:
     """Admit files without a run, and ring for runs that nobody works on."""
-    services.sweep()
+    services.sweep(everything=everything)
 
 
 @worker_ready.connect
 def sweep_at_start(**_: object) -> None:
     """Take up what a killed worker left behind, without waiting for the first minute."""
-    sweep.delay()
+    sweep.delay(everything=True)

@@ -61,7 +61,11 @@ class Env(BaseSettings):
     allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1"]
     csrf_trusted_origins: Annotated[list[str], NoDecode] = []
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 60
+    sweep_seconds: Annotated[float, Field(ge=1)] = 60
     max_file_bytes: Annotated[int, Field(gt=0)] = 10 * 1024**3
+    # How much of a file one transaction loads, and one worker claims.
+    batch_bytes: Annotated[int, Field(ge=1 << 10, le=64 << 20)] = 4 << 20
+    part_bytes: Annotated[int, Field(ge=1 << 10)] = 32 << 20
     log_level: str = "INFO"
 
     @model_validator(mode="after")

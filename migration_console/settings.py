@@ -79,7 +79,10 @@ UNFOLD = {"SITE_TITLE": "Migration console", "SITE_HEADER": "Migration console",
 # The lake, and how long a silent worker keeps what it claimed.
 LAKE_URL = ENV.lake_url
 LEASE_SECONDS = ENV.lease_seconds
+SWEEP_SECONDS = ENV.sweep_seconds
 MAX_FILE_BYTES = ENV.max_file_bytes
+BATCH_BYTES = ENV.batch_bytes
+PART_BYTES = ENV.part_bytes
 
 BROKER_FOLDER = VAR / "broker"
 CELERY_BROKER_URL = ENV.celery_broker_url
@@ -90,7 +93,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(minutes=1)}}
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)}}
 if CELERY_BROKER_URL.startswith("filesystem:"):
     for _folder in ("messages", "processed", "control"):
         (BROKER_FOLDER / _folder).mkdir(parents=True, exist_ok=True)

@@ -116,7 +116,8 @@ SET_ASIDE: list[tuple[str, int, dict[int, list[str]], dict[str, Any]]] = [
     ("users-enum-case.csv", 1, {2: ["not-in-list"], 3: ["not-in-list"]},
      users({"name": "name", "sqlType": "ENUM('red','green')"})),
     ("users-duplicate-key.csv", 2, {3: ["duplicate-key"]}, users()),
-    ("users-all-reasons.csv", 0, {1: ["not-an-integer", "too-long", "not-a-date", "too-many-decimals", "not-a-boolean"]},
+    ("users-all-reasons.csv", 0,
+     {1: ["not-an-integer", "too-long", "not-a-date", "too-many-decimals", "not-a-boolean"]},
      users()),
 ]  # fmt: skip
 

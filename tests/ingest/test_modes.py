@@ -1,5 +1,7 @@
 """Append, upsert, replace and limits, against what the database itself thinks is equal."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -54,10 +56,8 @@ def test_upsert_keeps_the_last_row_of_a_key(load: Loads) -> None:
     assert query("SELECT id, name FROM people ORDER BY id") == [(1, "c"), (2, "kept"), (3, "d")]
 
 
-def test_upsert_counts_a_key_that_comes_back_in_a_later_batch(load: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.batches.BATCH_BYTES", 64)
-    monkeypatch.setattr("ingest.reader.BLOCK", 64)
-    monkeypatch.setattr("ingest.reader.Scanner.scan.__kwdefaults__", {"tail": False, "block": 64})
+def test_upsert_counts_a_key_that_comes_back_in_a_later_batch(load: Loads, settings: Any) -> None:
+    settings.BATCH_BYTES = 64
     rows = "".join(f"{n % 10},name {n}\n" for n in range(100))
     run = load(people("upsert"), f"id,name\n{rows}")
     assert run.batches.count() > 5
@@ -126,9 +126,8 @@ def test_a_boss_may_stand_below_in_the_file(load: Loads) -> None:
     assert query("SELECT id FROM staff ORDER BY id") == [(1,), (2,), (3,), (4,)]
 
 
-def test_a_boss_may_stand_in_a_later_batch(load: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.batches.BATCH_BYTES", 64)
-    monkeypatch.setattr("ingest.reader.Scanner.scan.__kwdefaults__", {"tail": False, "block": 64})
+def test_a_boss_may_stand_in_a_later_batch(load: Loads, settings: Any) -> None:
+    settings.BATCH_BYTES = 64
     rows = "".join(f"{n},{n + 1 if n < 60 else ''},p{n}@x\n" for n in range(1, 61))
     run = load(staff(), f"id,boss,email\n{rows}")
     assert run.batches.count() > 5
@@ -214,7 +213,10 @@ def test_equality_is_the_servers(load: Loads, collation: str, rows: list[str], r
     if collation not in [row[0] for row in query(f"SHOW COLLATION LIKE '{collation}'")]:
         pytest.skip("the server has no such collation")
     execute(f"CREATE TABLE words (word VARCHAR(20) COLLATE {collation} NOT NULL, UNIQUE (word)) CHARSET utf8mb4")
-    words = {"name": "words", "schema": {"fields": [{"name": "word", "constraints": {"required": True, "maxLength": 20}}]}}
+    words = {
+        "name": "words",
+        "schema": {"fields": [{"name": "word", "constraints": {"required": True, "maxLength": 20}}]},
+    }
     run = load(words, "word\n" + "".join(f"{word}\n" for word in rows))
     assert set(codes(run)) == rejected
     assert run.loaded == len(rows) - len(rejected)
@@ -232,7 +234,10 @@ def test_types_keep_exactly_what_was_validated(load: Loads) -> None:
 
     draft = draft_from_table("things") | {"mode": "append"}
     digits = "9" * 35 + "." + "1" * 30
-    good = f'4294967295,é,{digits},18446744073709551615,2024-02-29T23:59:59.123456,é,"y,x",4095,AP8=,"{{""a"": 1}}",0.1,2155,10:00:00.125'
+    good = (
+        f'4294967295,é,{digits},18446744073709551615,2024-02-29T23:59:59.123456,é,"y,x",4095,AP8=,'
+        + '"{""a"": 1}",0.1,2155,10:00:00.125'
+    )
     run = load(draft, "id,kind,price,big,at,old,tags,flags,bytes,doc,ratio,born,span\n" + good + "\n")
     assert (run.loaded, run.errors) == (1, [])
     ((number, kind, price, big, at, old, tags, flags, raw, ratio, born, span),) = query(
@@ -282,7 +287,10 @@ def test_a_check_of_the_table_is_told_in_the_servers_words(load: Loads) -> None:
 @mysql_only
 def test_a_key_over_the_start_of_a_column(load: Loads) -> None:
     execute("CREATE TABLE codes (code VARCHAR(20) NOT NULL, UNIQUE (code(3)))")
-    code = {"name": "codes", "schema": {"fields": [{"name": "code", "constraints": {"required": True, "maxLength": 20}}]}}
+    code = {
+        "name": "codes",
+        "schema": {"fields": [{"name": "code", "constraints": {"required": True, "maxLength": 20}}]},
+    }
     assert codes(load(code, "code\nabcd\nabce\nabd\n")) == {2: ["duplicate-key"]}
 
 
