@@ -153,7 +153,11 @@ def _datetime(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
     field = column.field
     if field.format != "default" or field.formats or column.sql.base not in {"DATETIME", "TIMESTAMP"}:
         return None
-    plain = raw.str.strip_suffix("Z") if not field.timezone else pl.when(raw.str.ends_with("Z")).then(raw.str.head(19))
+    plain = (
+        raw.str.strip_suffix("Z")
+        if not field.timezone
+        else pl.when(raw.str.ends_with("Z")).then(raw.str.strip_suffix("Z"))
+    )
     moment = pl.coalesce(
         plain.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"),
         plain.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us"),

@@ -81,7 +81,7 @@ class Column:
                 return self._native(value)
             raise Bad(f"not-{_article(self.field.type)}", f"{shown(value)} is not of the type {self.field.type}.")
         text = value.strip() if self.field.strip else value
-        if text in self.missing or (text == "" != value and self.empty_is_null):
+        if text in self.missing or (text == "" and self.field.strip and self.empty_is_null):
             return self.default
         text = self.field.map.get(text, text)
         if self.field.case != "keep":

@@ -10,7 +10,7 @@ from django.db.models import F, Sum
 from migration_console.lib import swap
 from migration_console.lib.definition import TableDefinition
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Fenced, refuse
+from migration_console.lib.errors import Broken, Fenced, refuse
 from migration_console.lib.statements import columns_sql, quote
 
 from .batches import prepared_rejects
@@ -29,14 +29,14 @@ def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
     if to.foreign_keys and _parents_may_have_come(run, to):
         while retry_orphans(run, schema, found, to):
             continue
-    totals = check_sums(run, found)
-    limit = limit_of(schema, found)
+    totals, limit = totals_of(run), limit_of(schema, found)
     if limit is not None and totals["rejected"] > limit:
         drop(run, to.definition)
         raise refuse(
             "too-many-errors",
             f"{totals['rejected']} rows were rejected; the dataset allows {limit}. Nothing was loaded.",
         )
+    check_sums(run, found)
     if schema.descriptor.whole:
         publish(run, schema, to, totals)
     run.end(Status.LOADED, **totals)
@@ -101,21 +101,20 @@ def hold(run: Run) -> None:
         raise Fenced(str(run))
 
 
-def check_sums(run: Run, found: Survey) -> dict[str, Any]:
-    """Return the run's counts from the ledger, having proved that every record and every byte is in it once."""
+def check_sums(run: Run, found: Survey) -> None:
+    """Prove from the ledger that every record and every byte of the file is in it once."""
     batches = list(
         run.batches.order_by("start").values("start", "end", "first_row", "rows", "loaded", "rejected", "skipped")
     )
     position, row = found.data_start, 1
     for batch in batches:
         if (batch["start"], batch["first_row"]) != (position, row):
-            raise AssertionError(f"{run}: the ledger has a hole or an overlap at byte {position}, row {row}")
+            raise Broken(f"{run}: the ledger has a hole or an overlap at byte {position}, row {row}")
         if batch["loaded"] + batch["rejected"] + batch["skipped"] != batch["rows"]:
-            raise AssertionError(f"{run}: the batch at {position} does not add up")
+            raise Broken(f"{run}: the batch at {position} does not add up")
         position, row = batch["end"], row + batch["rows"]
     if (position, row - 1) != (found.data_end, found.records):
-        raise AssertionError(f"{run}: {row - 1} of {found.records} records are in the ledger, up to byte {position}")
-    return totals_of(run)
+        raise Broken(f"{run}: {row - 1} of {found.records} records are in the ledger, up to byte {position}")
 
 
 def totals_of(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.models import F, Sum
 
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Fenced, Unavailable
+from migration_console.lib.errors import Broken, Fenced, Unavailable
 from migration_console.lib.lake import Version
 from migration_console.lib.mysql import RowsRefused
 
@@ -69,9 +69,12 @@ class Loader:
                     if self.most_rejects is not None and self.rejected > self.most_rejects:
                         raise LimitPassed
         except Fenced:
+            connection.close()  # whoever was silent for so long has lost its session too
             Part.objects.filter(pk=part.pk).update(fenced=F("fenced") + 1)
             log.warning("%s: another worker has taken over; this one stops", part)
             raise
+        finally:
+            engine(connection).end_session(connection)
 
     def _load_with_patience(self, part: Part, batch: Prepared) -> None:
         """Load one batch; a lost connection or a lock is tried again, whole, with back-off."""
@@ -142,7 +145,7 @@ class Loader:
         """Write rejects and counts, and move the part on: last, so that its lock is held for the shortest time."""
         reasons = dict(sorted({**batch.rejects, **outcome.refusals}.items()))
         if outcome.loaded + outcome.skipped + len(reasons) != batch.rows:
-            raise AssertionError(f"{part}: the batch at {batch.start} does not add up: {outcome}, {batch.rows} rows")
+            raise Broken(f"{part}: the batch at {batch.start} does not add up: {outcome}, {batch.rows} rows")
         rejects = [batch.rejected(number, errors) for number, errors in reasons.items()]
         before = self._rejected_before(row) if rejects else 0
         kept, over = rejects[: max(MAX_REJECTS - before, 0)], rejects[max(MAX_REJECTS - before, 0) :]
@@ -178,11 +181,14 @@ def limit_of(schema: Schema, found: Survey) -> int | None:
 
 
 def patience() -> tenacity.Retrying:
-    """Try again for about a minute; then the run waits, and the sweeper comes back to it."""
+    """Try again for about a minute; then the run waits, and the sweeper comes back to it.
+
+    Counted in tries, not in time: a process that was stopped must still find out that it was fenced.
+    """
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Unavailable),
         wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=10),
-        stop=tenacity.stop_after_delay(settings.LEASE_SECONDS),
+        stop=tenacity.stop_after_attempt(11),
         reraise=True,
     )
 

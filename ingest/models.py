@@ -227,8 +227,10 @@ class Part(Leased):
 class Batch(models.Model):
     """A slice of a part, loaded in one transaction: a line of the ledger. Never deleted."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="batches")
-    part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="batches")
+    # No constraints in the database: checking them would lock the rows of run and part from the start
+    # of each batch, and deadlock with the heartbeat, which writes there too.
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="batches", db_constraint=False)
+    part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="batches", db_constraint=False)
     start = models.BigIntegerField()
     end = models.BigIntegerField()
     first_row = models.BigIntegerField()
@@ -263,7 +265,7 @@ class Reject(models.Model):
         FIXED = "fixed"
         DISMISSED = "dismissed"
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rejects", db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rejects", db_constraint=False, db_index=False)
     # No index: a file may have as many rejects as rows, and nobody asks for the rejects of a batch.
     batch = models.ForeignKey(
         Batch, on_delete=models.DO_NOTHING, related_name="rejects", db_constraint=False, db_index=False

@@ -4,7 +4,7 @@ leases decide who works, the database says what is left.
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from migration_console.lib import swap
-from migration_console.lib.errors import Fenced, Gone, Problem, Refused, Unavailable
+from migration_console.lib.errors import Broken, Fenced, Gone, Problem, Refused, Unavailable
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import writing
 from migration_console.lib.sqltype import BINARY
@@ -75,6 +75,9 @@ def _advance(run: Run, progress: Progress) -> None:
             _end(run, Status.REFUSED, refused)
         except Gone as gone:
             _end(run, Status.GONE, gone)
+        except Broken as broken:
+            log.error("%s does not add up: %s", run, broken)
+            run.end(Status.FAILED, **totals_of(run), problems=[_problem("ledger", f"{broken}; nothing more is loaded")])
         except Cancelled:
             run.end(Status.CANCELLED, **totals_of(run))
     run.refresh_from_db()
@@ -108,9 +111,7 @@ def _start(run: Run) -> bool:
         return False
     with run.holding():
         if run.takeovers > MAX_TAKEOVERS:
-            return not run.end(
-                Status.FAILED, problems=[_problem("takeovers", "workers died five times while surveying it")]
-            )
+            return _gave_up(run, "surveying it")
         Run.objects.filter(pk=run.pk, started_at=None).update(started_at=timezone.now())
         version = _pin_schema(run)
         found = _survey(run, version.schema)
@@ -119,6 +120,13 @@ def _start(run: Run) -> bool:
             return False
         ensure_table(connection, version.schema, parent_tables(version.schema))
         return _begin(run, version, found)
+
+
+def _gave_up(run: Run, at: str) -> bool:
+    """End a run that kills its workers; returns False, since there is nothing to go on with."""
+    message = f"{MAX_TAKEOVERS} workers died while {at}; see their logs, then load the file again"
+    run.end(Status.FAILED, problems=[_problem("takeovers", message)], **totals_of(run))
+    return False
 
 
 def _problem(code: str, message: str) -> dict[str, str]:
@@ -235,9 +243,12 @@ def _load(run: Run, progress: Progress) -> None:
             run.end(Status.SUPERSEDED)
             return
         to = destination(run, schema)
-        with suppress(LimitPassed):  # finish says so, with the counts
+        passed_limit = False
+        try:
             _load_parts(run, schema, found, to, progress)
-        _finish(run, schema, found, to)
+        except LimitPassed:
+            passed_limit = True  # the rest need not be read: finish refuses the file
+        _finish(run, schema, found, to, early=passed_limit)
 
 
 def destination(run: Run, schema: Schema) -> Destination:
@@ -286,11 +297,7 @@ def _claim_part(run: Run, to: Destination) -> Part | None:
     for part in left if any_order(run, to) else left[:1]:
         if part.claim(Part.unfinished()):
             if part.takeovers > MAX_TAKEOVERS:
-                run.end(
-                    Status.FAILED,
-                    problems=[_problem("takeovers", f"workers died five times in {part}")],
-                    **totals_of(run),
-                )
+                _gave_up(run, f"loading {part}")
                 return None
             return part
     return None
@@ -304,16 +311,15 @@ def any_order(run: Run, to: Destination) -> bool:
     return not keys or (len(keys) == 1 and keys[0].primary and bool(run.survey["rising"]))
 
 
-def _finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
+def _finish(run: Run, schema: Schema, found: Survey, to: Destination, *, early: bool) -> None:
     run.refresh_from_db()
-    limited = schema.descriptor.on_error is not None
-    if run.status != Status.LOADING or (not limited and run.parts.filter(Part.unfinished()).exists()):
-        return
+    if run.status != Status.LOADING or (not early and run.parts.filter(Part.unfinished()).exists()):
+        return  # parts are left that somebody else holds
     if not run.claim():
         return  # another worker finished the last part at the same time, and finishes the run
     with run.holding():
         if run.takeovers > MAX_TAKEOVERS:
-            run.end(Status.FAILED, problems=[_problem("takeovers", "workers died five times while finishing it")])
+            _gave_up(run, "finishing it")
             return
         try:
             finish(run, schema, found, to)

@@ -37,6 +37,10 @@ class Fenced(Exception):
     """Another worker has taken over; this one must stop without writing."""
 
 
+class Broken(Exception):
+    """What must hold does not: never green, never tried again by itself; a person must look."""
+
+
 class Gone(Exception):
     """The pinned version of an object is no longer there."""
 

@@ -38,6 +38,11 @@ def prepare_session(connection: BaseDatabaseWrapper, lease_seconds: float) -> No
     connection.connection.console_timeout = third
 
 
+def end_session(connection: BaseDatabaseWrapper) -> None:
+    """Give the session back: its short patience is for loading, not for a long survey after it."""
+    connection.close()
+
+
 def insert_rows(
     connection: BaseDatabaseWrapper, table: str, frame: pl.DataFrame, wraps: dict[str, str], constants: dict[str, int]
 ) -> None:

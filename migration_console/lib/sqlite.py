@@ -13,6 +13,10 @@ def prepare_session(_connection: BaseDatabaseWrapper, _lease_seconds: float) -> 
     """Do nothing: a silent writer of the embedded database is ended by nobody but its own machine."""
 
 
+def end_session(_connection: BaseDatabaseWrapper) -> None:
+    """Do nothing, see prepare_session."""
+
+
 def add_functions(sender: object, connection: BaseDatabaseWrapper, **_: object) -> None:
     """Give a new connection MySQL's UNHEX, which SQLite has from 3.41 on only."""
     if connection.vendor == "sqlite":

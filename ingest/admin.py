@@ -1,0 +1,163 @@
+"""Plain lists for data stewards: datasets, runs, rejects. Ledgers are read, never edited."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from .models import Dataset, Reject, Run, SchemaVersion, Status
+
+COLOURS = {
+    Status.RECEIVED: "info",
+    Status.LOADING: "info",
+    Status.LOADED: "success",
+    Status.ARCHIVED: "success",
+    Status.REFUSED: "danger",
+    Status.FAILED: "danger",
+    Status.CANCELLED: "warning",
+}
+
+
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """A list that is looked at."""
+
+    list_per_page = 50
+
+    def has_add_permission(self, _request: HttpRequest, *_: Any) -> bool:
+        """Nothing is added by hand."""
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, *_: Any) -> bool:
+        """Nothing is changed by hand."""
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, *_: Any) -> bool:
+        """Nothing is deleted by hand."""
+        return False
+
+
+@admin.register(Dataset)
+class DatasetAdmin(ReadOnlyAdmin):
+    """Datasets with their newest version."""
+
+    list_display = ["name", "table", "version", "mode", "patterns", "paused", "created_at"]
+    search_fields = ["name", "table"]
+
+    @display(description="version")
+    def version(self, dataset: Dataset) -> int:
+        """Return the newest version's number."""
+        return dataset.current.number
+
+    @display(description="mode")
+    def mode(self, dataset: Dataset) -> str:
+        """Return how rows are written."""
+        return dataset.current.parsed.mode
+
+    @display(description="files below raw/")
+    def patterns(self, dataset: Dataset) -> str:
+        """Return the file patterns."""
+        return ", ".join(dataset.current.parsed.file_patterns)
+
+
+@admin.register(SchemaVersion)
+class SchemaVersionAdmin(ReadOnlyAdmin):
+    """Descriptors as they were."""
+
+    list_display = ["dataset", "number", "created_at", "created_by"]
+    list_filter = ["dataset"]
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    """Runs, newest first."""
+
+    list_display = ["id", "coloured", "dataset", "key", "sums", "rejects_link", "seconds", "received_at"]
+    list_display_links = ["id", "key"]
+    list_filter = ["status", "dataset", "received_at"]
+    list_select_related = ["dataset"]
+    search_fields = ["key", "sha256"]
+    fields = [
+        "key", "dataset", "schema_version", "status", "what_is_wrong", "sums", "rejects_link", "error_groups",
+        "notes", "waiting_for", "trigger", "reason", "duplicate_of", "size", "sha256", "received_at", "started_at",
+        "finished_at", "archived_key", "report_key",
+    ]  # fmt: skip
+    readonly_fields = fields
+
+    @display(description="status", ordering="status", label=COLOURS)
+    def coloured(self, run: Run) -> str:
+        """Return the status with its colour."""
+        return run.status
+
+    @display(description="read = loaded + rejected + skipped")
+    def sums(self, run: Run) -> str:
+        """Return the line that must add up."""
+        return f"{run.read:,} = {run.loaded:,} + {run.rejected:,} + {run.skipped:,}"
+
+    @display(description="rejects")
+    def rejects_link(self, run: Run) -> SafeString | str:
+        """Return a link to the rows set aside."""
+        if not run.rejected:
+            return "none"
+        address = reverse("admin:ingest_reject_changelist")
+        return format_html('<a href="{}?run__id__exact={}">{} rejects</a>', address, run.pk, run.rejected)
+
+    @display(description="what is wrong")
+    def what_is_wrong(self, run: Run) -> SafeString | str:
+        """Return the reasons for refusing the file."""
+        lines = ((f"{p['where']}: {p['message']}" if p["where"] else p["message"],) for p in run.problems)
+        return format_html_join("", "<p>{}</p>", lines) or "nothing"
+
+    @display(description="errors")
+    def error_groups(self, run: Run) -> SafeString | str:
+        """Return the errors by field and code."""
+        lines = ((g["count"], g["field"] or "row", g["code"], g["sample"] or "empty") for g in run.errors)
+        return format_html_join("", "<p>{} × {}: {}, such as “{}”</p>", lines) or "none"
+
+    @display(description="notes")
+    def notes(self, run: Run) -> str:
+        """Return what is odd, but no error."""
+        return " ".join(run.warnings) or "none"
+
+
+@admin.register(Reject)
+class RejectAdmin(ReadOnlyAdmin):
+    """Rows set aside, every reason in a sentence."""
+
+    list_display = ["row", "line", "dataset", "reasons", "shown_text", "state", "run"]
+    list_filter = ["state", "run__dataset"]
+    list_select_related = ["run__dataset"]
+    search_fields = ["run__key"]
+    fields = ["run", "row", "line", "start", "end", "state", "reasons", "shown_text"]
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Reject]:
+        """Return the newest run's rejects first."""
+        found: QuerySet[Reject] = super().get_queryset(request)
+        return found.order_by("-run", "row")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Allow the link from a run to its rejects."""
+        return lookup == "run__id__exact" or bool(super().lookup_allowed(lookup, value, request))
+
+    @display(description="dataset")
+    def dataset(self, reject: Reject) -> str:
+        """Return the dataset's name."""
+        return str(reject.run.dataset)
+
+    @display(description="reasons")
+    def reasons(self, reject: Reject) -> SafeString:
+        """Return every reason."""
+        lines = ((f"{error['field']}: " if error["field"] else "", error["message"]) for error in reject.errors)
+        return format_html_join("", "<p><strong>{}</strong>{}</p>", lines)
+
+    @display(description="the row as it came")
+    def shown_text(self, reject: Reject) -> str:
+        """Return the raw text, cut where it is long."""
+        text = reject.text
+        return text if len(text) <= 200 else text[:199] + "…"
