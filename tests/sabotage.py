@@ -65,7 +65,7 @@ def no_fence() -> None:
 
     from migration_console.lib import mysql
 
-    mysql.prepare_session = lambda *_: None  # type: ignore[assignment]
+    mysql.prepare_session = lambda *_: None
     models.Part.advance = advance  # type: ignore[method-assign]
     models.Part.renew = lambda self: True  # type: ignore[method-assign]
 
