@@ -124,9 +124,10 @@ def test_upserts_of_one_table_take_turns(tables: None) -> None:
 def test_a_database_that_goes_away_costs_time_only(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     save_dataset(SMALL)
     run = admit_upload("raw/small.csv", io.BytesIO(b"id\n1\n2\n"), trigger="test", dataset=None)
-    from ingest import loader
+    from ingest import loader, rejects
 
-    original, failures = loader.insert_rejects, []
+    original = rejects.insert_rejects
+    failures: list[bool] = []
     words = "database is locked" if connection.vendor == "sqlite" else "Lost connection to server during query"
 
     def sometimes(*arguments: Any) -> None:

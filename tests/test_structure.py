@@ -1,0 +1,80 @@
+"""The order of the imports is the order of the flow, and what is Django-free stays so."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from migration_console.env import ROOT
+
+# A module imports only from levels behind its own, or from its own level.
+FLOW = [
+    ["admin", "management", "apps", "checks"],
+    ["tasks"],
+    ["services", "console", "dryrun"],
+    ["finish", "archive", "report", "admission", "bell"],
+    ["loader", "datasets", "draft"],
+    ["batches", "isolation", "target"],
+    ["rejects", "survey"],
+    ["models"],
+    ["validation", "header"],
+    ["accept", "rows", "stream"],
+    ["reader", "schema"],
+    ["column"],
+    ["text"],
+    ["descriptor"],
+    ["patterns", "errors"],
+]
+WITHOUT_DJANGO = ["reader", "stream", "rows", "validation", "accept", "schema", "column", "text", "descriptor"]
+WITHOUT_DJANGO += ["patterns", "errors", "header", "survey"]
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports, relative ones with a dot in front."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found |= {f".{alias.name}" for alias in node.names} if module == "." else {module}
+    return found
+
+
+def level(name: str) -> int:
+    return next(number for number, names in enumerate(FLOW) if name in names)
+
+
+def test_every_module_has_its_place() -> None:
+    modules = {path.stem for path in (ROOT / "ingest").glob("*.py")} - {"__init__"}
+    assert modules == {name for names in FLOW for name in names} - {"management"}
+
+
+def test_imports_follow_the_flow() -> None:
+    backwards = [
+        (path.stem, name)
+        for path in (ROOT / "ingest").glob("*.py")
+        for name in imports(path)
+        if name.startswith(".") and name.strip(".") and level(name.strip(".")) < level(path.stem)
+    ]
+    assert backwards == []
+
+
+def test_services_never_import_tasks() -> None:
+    assert ".tasks" not in imports(ROOT / "ingest" / "services.py")
+
+
+@pytest.mark.parametrize("name", WITHOUT_DJANGO)
+def test_rules_and_reading_do_without_django(name: str) -> None:
+    assert not [module for module in imports(ROOT / "ingest" / f"{name}.py") if module.startswith("django")]
+
+
+def test_the_library_knows_neither_ingest_nor_backups() -> None:
+    for path in (ROOT / "migration_console" / "lib").glob("*.py"):
+        assert not [module for module in imports(path) if module.split(".")[0] in {"ingest", "backups"}], path
+
+
+def test_ingest_and_backups_know_nothing_of_each_other() -> None:
+    for mine, other in (("ingest", "backups"), ("backups", "ingest")):
+        for path in (ROOT / mine).rglob("*.py"):
+            assert not [module for module in imports(path) if module.split(".")[0] == other], path
