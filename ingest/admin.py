@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -22,6 +23,10 @@ COLOURS = {
     Status.FAILED: "danger",
     Status.CANCELLED: "warning",
 }
+
+
+def _sample(value: str | None) -> str:
+    return f", such as “{value}”" if value else ""
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -105,7 +110,8 @@ class RunAdmin(ReadOnlyAdmin):
         if not run.rejected:
             return "none"
         address = reverse("admin:ingest_reject_changelist")
-        return format_html('<a href="{}?run__id__exact={}">{} rejects</a>', address, run.pk, run.rejected)
+        text = f"{run.rejected:,} reject{pluralize(run.rejected)}"
+        return format_html('<a href="{}?run__id__exact={}">{}</a>', address, run.pk, text)
 
     @display(description="what is wrong")
     def what_is_wrong(self, run: Run) -> SafeString | str:
@@ -116,8 +122,8 @@ class RunAdmin(ReadOnlyAdmin):
     @display(description="errors")
     def error_groups(self, run: Run) -> SafeString | str:
         """Return the errors by field and code."""
-        lines = ((g["count"], g["field"] or "row", g["code"], g["sample"] or "empty") for g in run.errors)
-        return format_html_join("", "<p>{} × {}: {}, such as “{}”</p>", lines) or "none"
+        lines = ((g["count"], g["field"] or "row", g["code"], _sample(g["sample"])) for g in run.errors)
+        return format_html_join("", "<p>{} × {}: {}{}</p>", lines) or "none"
 
     @display(description="notes")
     def notes(self, run: Run) -> str:
@@ -154,7 +160,7 @@ class RejectAdmin(ReadOnlyAdmin):
     def reasons(self, reject: Reject) -> SafeString:
         """Return every reason."""
         lines = ((f"{error['field']}: " if error["field"] else "", error["message"]) for error in reject.errors)
-        return format_html_join("", "<p><strong>{}</strong>{}</p>", lines)
+        return format_html('<div class="reasons">{}</div>', format_html_join("", "<p><strong>{}</strong>{}</p>", lines))
 
     @display(description="the row as it came")
     def shown_text(self, reject: Reject) -> str:

@@ -40,6 +40,8 @@ def run_lines(run: Run) -> Iterator[str]:
     for group in run.errors[:10]:
         sample = f", such as “{group['sample']}”" if group["sample"] else ""
         yield f"  {group['count']} × {group['field'] or 'row'}: {group['code']}{sample}"
+    if len(run.errors) > 10:
+        yield f"  … and {len(run.errors) - 10} more kinds of errors"
     if run.report_key:
         yield f"  report: {run.report_key}"
     if run.duplicate_of_id:

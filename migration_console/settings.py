@@ -4,6 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.templatetags.static import static
+
 from .env import ROOT, database, read_env
 
 ENV = read_env()
@@ -67,6 +69,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
 STATIC_ROOT = VAR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # Served from the packages themselves: no collectstatic step to forget.
 WHITENOISE_USE_FINDERS = True
 
@@ -74,7 +77,13 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 
-UNFOLD = {"SITE_TITLE": "Migration console", "SITE_HEADER": "Migration console", "SITE_SYMBOL": "database_upload"}
+UNFOLD = {
+    "SITE_TITLE": "Migration console",
+    "SITE_HEADER": "Migration console",
+    "SITE_SYMBOL": "database_upload",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
+    "STYLES": [lambda _request: static("console/console.css")],
+}
 
 # The lake, and how long a silent worker keeps what it claimed.
 LAKE_URL = ENV.lake_url

@@ -1,0 +1,101 @@
+"""The pages in a real browser: Debian's Chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.conftest import Loads
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "schema": {
+        "fields": [{"name": "id", "type": "integer"}, {"name": "text", "constraints": {"maxLength": 200}}],
+        "primaryKey": "id",
+    },
+}
+LISTS = ["dataset", "schemaversion", "run", "reject"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    # Playwright's loop runs in this thread, which makes Django think that it is asynchronous.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--no-first-run"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, load: Loads, live_server: Any) -> Iterator[Page]:
+    """Return a page, logged in; console errors and requests to other hosts fail the test."""
+    get_user_model().objects.create_superuser("ann", password="correct horse battery")
+    context = chromium.new_context(base_url=live_server.url)
+    page = context.new_page()
+    wrong: list[str] = []
+
+    def note_message(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            wrong.append(message.text)
+
+    def note_request(request: Request) -> None:
+        if not request.url.startswith((live_server.url, "data:", "blob:")):
+            wrong.append(request.url)
+
+    page.on("console", note_message)
+    page.on("request", note_request)
+    page.goto("/admin/")
+    page.fill("input[name=username]", "ann")
+    page.fill("input[name=password]", "correct horse battery")
+    page.press("input[name=password]", "Enter")
+    page.wait_for_selector("text=Rejects")
+    yield page
+    assert wrong == []
+    context.close()
+
+
+def test_from_the_run_to_its_rejects(page: Page, load: Loads) -> None:
+    load(SMALL, "id,text\n1,fine\nx,bad\n")
+    page.goto("/admin/ingest/run/")
+    assert "2 = 1 + 1 + 0" in page.inner_text("#result_list")
+    page.click("text=1 reject")
+    assert "“x” is not a whole number." in page.inner_text("#result_list")
+    page.click("#result_list tbody a >> nth=0")
+    page.wait_for_selector("text=x,bad")
+
+
+def test_text_from_files_is_shown_as_text(page: Page, load: Loads) -> None:
+    load(SMALL, "id,text\n<img src=x onerror=alert(1)>,<script>document.title='hacked'</script>\n")
+    page.goto("/admin/ingest/reject/")
+    assert "<script>document.title='hacked'</script>" in page.inner_text("#result_list")
+    assert page.title() != "hacked"
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_ledgers_are_read_only(page: Page, load: Loads, name: str) -> None:
+    load(SMALL, "id,text\n1,fine\nx,bad\n")
+    page.goto(f"/admin/ingest/{name}/")
+    page.click("#result_list tbody a >> nth=0")
+    assert page.locator("input[name=_save]").count() == 0
+    assert page.request.get(f"/admin/ingest/{name}/add/").status == 403
+
+
+def test_an_empty_console_opens_every_list(page: Page) -> None:
+    for name in LISTS:
+        answer = page.goto(f"/admin/ingest/{name}/")
+        assert answer is not None
+        assert answer.ok
