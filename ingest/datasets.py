@@ -8,9 +8,10 @@ from migration_console.lib.definition import read_definition
 from migration_console.lib.errors import Problem, Refused
 
 from .descriptor import Descriptor
+from .handwritten import model_hash
 from .models import OPEN, Dataset, Run, SchemaVersion
 from .patterns import best_match, tie
-from .schema import Schema, compile_schema, model_hash
+from .schema import Schema, compile_schema
 from .target import table_problems
 
 

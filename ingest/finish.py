@@ -14,8 +14,9 @@ from migration_console.lib.errors import Broken, Fenced, refuse
 from migration_console.lib.statements import columns_sql, quote
 
 from .batches import prepared_rejects
+from .destination import Destination
 from .errors import ErrorGroup, group_errors, merge_groups
-from .isolation import Destination, Isolation
+from .isolation import Isolation
 from .loader import limit_of
 from .models import MAX_REJECT_BYTES, Batch, Reject, Run, Status
 from .schema import Schema

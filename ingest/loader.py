@@ -17,8 +17,9 @@ from migration_console.lib.lake import Version
 from migration_console.lib.mysql import RowsRefused
 
 from .batches import Prepared, ahead, prepare
+from .destination import Destination
 from .errors import group_errors
-from .isolation import Destination, Isolation, Outcome
+from .isolation import Isolation, Outcome
 from .models import MAX_REJECTS, Batch, Part, Run
 from .rejects import insert_rejects
 from .schema import Schema

@@ -1,19 +1,12 @@
 """A descriptor compiled: columns, keys, and the Pydantic model that alone decides about a row."""
 
-import hashlib
-import inspect
 import re
-import types
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
-from decimal import Decimal
+from datetime import datetime
 from functools import lru_cache
-from importlib import import_module
 from typing import Annotated, Any
 
-import annotated_types
 import orjson
 from pydantic import (
     BaseModel,
@@ -32,6 +25,7 @@ from migration_console.lib.sqltype import SqlType, parse_sql_type
 from .column import Column, Reason, column_checks
 from .descriptor import Descriptor, FieldDescriptor, parse_descriptor
 from .errors import RowError, row_error
+from .handwritten import load_model, model_fields
 from .text import PARSERS, Bad, shown
 
 # Where the schema names no column type. DECIMAL(38,9) is what warehouses call NUMERIC.
@@ -134,25 +128,6 @@ def compile_schema(data: object) -> Schema:
 def compile_json(text: bytes) -> Schema:
     """Return the compiled schema of a stored descriptor; a worker loads the same one many times."""
     return compile_schema(orjson.loads(text))
-
-
-def load_model(path: str) -> type[BaseModel]:
-    """Import a hand-written Pydantic model by its dotted path."""
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise Refused([Problem("descriptor", f"the model {path} cannot be imported: {error}", "/model")]) from None
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise Refused([Problem("descriptor", f"{path} is not a Pydantic model", "/model")])
-    return found
-
-
-def model_hash(path: str | None) -> str:
-    """Return the SHA-256 of a hand-written model's source; '' without one."""
-    if path is None:
-        return ""
-    return hashlib.sha256(inspect.getsource(load_model(path)).encode()).hexdigest()
 
 
 def _column(field: FieldDescriptor, index: int, descriptor: Descriptor, problems: list[Problem]) -> Column:
@@ -302,48 +277,3 @@ def json_schema(column: Column) -> dict[str, Any]:
     if column.field.constraints.enum:
         schema["enum"] = column.field.constraints.enum
     return schema
-
-
-PYTHON_TYPES: dict[type, str] = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    Decimal: "number",
-    datetime: "datetime",
-    date: "date",
-    time: "time",
-    str: "string",
-    dict: "object",
-    list: "array",
-}
-
-
-def model_fields(model: type[BaseModel]) -> list[FieldDescriptor]:
-    """Return the columns of a hand-written model, by its annotations and their limits."""
-    fields = []
-    for name, info in model.model_fields.items():
-        annotation, optional = _without_none(info.annotation)
-        origin = typing.get_origin(annotation) or annotation
-        kind = next((PYTHON_TYPES[t] for t in PYTHON_TYPES if isinstance(origin, type) and issubclass(origin, t)), None)
-        if kind is None:
-            raise Refused(
-                [Problem("descriptor", f"the annotation {annotation} of {name} has no column type", "/model")]
-            )
-        limits = {type(limit): limit for limit in info.metadata}
-        longest = limits.get(annotated_types.MaxLen)
-        constraints: dict[str, Any] = {"required": info.is_required() and not optional}
-        if kind == "string" and longest:
-            constraints["maxLength"] = longest.max_length
-        digits = next((m for m in info.metadata if getattr(m, "max_digits", None)), None)
-        sql = f"DECIMAL({digits.max_digits},{digits.decimal_places or 0})" if digits and kind == "number" else None
-        sql = "DOUBLE" if origin is float else sql
-        data = {"name": name, "type": kind, "title": info.title or "", "constraints": constraints, "sqlType": sql}
-        fields.append(FieldDescriptor.model_validate(data))
-    return fields
-
-
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
-        rest = [part for part in typing.get_args(annotation) if part is not type(None)]
-        return (rest[0] if len(rest) == 1 else annotation), len(rest) < len(typing.get_args(annotation))
-    return annotation, False

@@ -3,7 +3,7 @@
 from celery import shared_task
 from celery.signals import worker_ready
 
-from . import services
+from . import services, sweeper
 
 # At most once a message, any number of messages a run: leases decide who works, the ledger what is left.
 BELL = {"acks_late": False, "ignore_result": True, "max_retries": 0}
@@ -18,7 +18,7 @@ def advance(run: int) -> None:
 @shared_task(name="ingest.sweep", **BELL)
 def sweep(*, everything: bool = False) -> None:
     """Admit files without a run, and ring for runs that nobody works on."""
-    services.sweep(everything=everything)
+    sweeper.sweep(everything=everything)
 
 
 @worker_ready.connect

@@ -11,7 +11,7 @@ from django.db import connection
 from ingest.admission import admit_upload
 from ingest.datasets import save_dataset
 from ingest.models import Run
-from ingest.services import work_off
+from ingest.sweeper import work_off
 from migration_console.lib.lake import Folder, lake
 
 CONSOLE_TABLES = ("django_", "auth_", "ingest_", "migration_console_", "sqlite_")

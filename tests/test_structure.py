@@ -11,22 +11,37 @@ from migration_console.env import ROOT
 FLOW = [
     ["admin", "management", "apps", "checks"],
     ["tasks"],
-    ["services", "console", "dryrun"],
+    ["console", "dryrun"],
+    ["sweeper"],
+    ["services"],
+    ["begin"],
     ["finish", "archive", "report", "admission", "bell"],
     ["loader", "datasets", "draft"],
     ["batches", "isolation", "target"],
+    ["destination"],
     ["rejects", "survey"],
     ["models"],
     ["validation", "header"],
     ["accept", "rows", "stream"],
     ["reader", "schema"],
-    ["column"],
+    ["column", "handwritten"],
     ["text"],
     ["descriptor"],
     ["patterns", "errors"],
 ]
-WITHOUT_DJANGO = ["reader", "stream", "rows", "validation", "accept", "schema", "column", "text", "descriptor"]
-WITHOUT_DJANGO += ["patterns", "errors", "header", "survey"]
+WITHOUT_DJANGO = [
+    "reader",
+    "stream",
+    "rows",
+    "validation",
+    "accept",
+    "schema",
+    "column",
+    "handwritten",
+    "text",
+    "descriptor",
+]
+WITHOUT_DJANGO += ["patterns", "errors", "header", "survey", "handwritten"]
 
 
 def imports(path: Path) -> set[str]:

@@ -146,7 +146,7 @@ def test_a_connection_killed_at_commit_is_looked_up(tables: None, monkeypatch: p
         pytest.skip("there is no connection to lose")
     from django.db.backends.mysql.base import DatabaseWrapper
 
-    from ingest.services import work_off
+    from ingest.sweeper import work_off
 
     original: Any = getattr(DatabaseWrapper, "_commit")  # noqa: B009  # the types know it not
     lost: list[bool] = []

@@ -129,7 +129,7 @@ def test_a_file_without_a_dataset_waits_until_there_is_one(load: Loads, tables: 
     import io
 
     from ingest.admission import admit_upload
-    from ingest.services import sweep, work_off
+    from ingest.sweeper import sweep, work_off
 
     run = admit_upload("raw/small.csv", io.BytesIO(b"id\n1\n"), trigger="test", dataset=None)
     assert (run.dataset, run.status) == (None, Status.RECEIVED)
@@ -245,7 +245,7 @@ def test_a_table_that_changed_since_refuses_the_file(load: Loads) -> None:
     import io
 
     from ingest.admission import admit_upload
-    from ingest.services import work_off
+    from ingest.sweeper import work_off
 
     run = admit_upload("raw/small.csv", io.BytesIO(b"id\n2\n"), trigger="test", dataset=Dataset.objects.get())
     (run,) = work_off([run])

@@ -10,7 +10,7 @@ import pytest
 from ingest.admission import admit_upload
 from ingest.datasets import save_dataset
 from ingest.models import Run, Status
-from ingest.services import work_off
+from ingest.sweeper import work_off
 from migration_console.lib.lake import Folder
 from tests.conftest import query
 

@@ -10,7 +10,8 @@ from django.db import OperationalError, connection
 from ingest.admission import admit, admit_upload
 from ingest.datasets import save_dataset
 from ingest.models import Dataset, Run, Status
-from ingest.services import advance, cancel, sweep, unfinished, work_off
+from ingest.services import advance, cancel
+from ingest.sweeper import sweep, unfinished, work_off
 from migration_console.lib.lake import Folder
 from migration_console.lib.lease import writing
 from tests.conftest import Loads, query

@@ -17,7 +17,7 @@ from ingest.admission import admit_upload
 from ingest.console import run_lines
 from ingest.datasets import save_dataset
 from ingest.models import Run
-from ingest.services import work_off
+from ingest.sweeper import work_off
 
 DEMO = settings.BASE_DIR / "deploy" / "demo"
 

@@ -11,7 +11,7 @@ from ingest.console import ended_well, progress_bar, run_lines
 from ingest.datasets import match_dataset
 from ingest.dryrun import dry_run
 from ingest.models import Dataset, Run
-from ingest.services import work_off
+from ingest.sweeper import work_off
 from migration_console.lib.command import BADLY, MISUSED, WELL, ConsoleCommand
 
 

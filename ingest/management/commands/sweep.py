@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from ingest import services
+from ingest import sweeper
 from ingest.console import ended_well, progress_bar, run_lines
 from ingest.models import OPEN, Run
 from migration_console.lib.command import BADLY, WELL, ConsoleCommand
@@ -21,11 +21,11 @@ class Command(ConsoleCommand):
 
     def run(self, *, ring: bool, **options: Any) -> Any:
         """Sweep, then work."""
-        rung = services.sweep()
+        rung = sweeper.sweep()
         if ring:
             return {"runs": [run.as_dict() for run in rung]}, WELL
         with progress_bar(quiet=options["json"]) as progress:
-            runs = services.work_off(services.unfinished(), progress)
+            runs = sweeper.work_off(sweeper.unfinished(), progress)
         well = all(ended_well(run) or run.status in OPEN for run in runs)
         return {"runs": [run.as_dict() for run in runs]}, WELL if well else BADLY
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError, close_old_connections
 
-from ingest import services
+from ingest import sweeper
 from migration_console.lib.command import WELL, ConsoleCommand
 from migration_console.lib.lake import lake
 
@@ -29,7 +29,7 @@ class Command(ConsoleCommand):
         while True:
             try:
                 close_old_connections()
-                new = services.admit_and_ring("watch")
+                new = sweeper.admit_and_ring("watch")
                 for run in new:
                     self.stderr.write(f"{run.key}: run {run.pk}, {run.dataset or 'no dataset matches'}")
                 admitted += len(new)

@@ -1,0 +1,145 @@
+"""The first half of a run's way: surveyed, held against what it depends on, cut into parts."""
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from migration_console.lib.errors import Problem, Refused
+from migration_console.lib.lake import lake
+
+from .admission import files_without_run
+from .archive import version_of
+from .bell import ring
+from .datasets import parent_tables, parents_to_wait_for
+from .finish import totals_of
+from .handwritten import model_hash
+from .models import OPEN, Dataset, Part, Run, SchemaVersion, Status
+from .schema import Schema
+from .survey import PartRange, Survey, survey
+from .target import ensure_table
+
+MAX_TAKEOVERS = 5
+
+
+def start(run: Run) -> bool:
+    """Survey a run and cut its parts; False where it must wait, or has come to an end."""
+    if not run.claim():
+        return False
+    with run.holding():
+        if run.takeovers > MAX_TAKEOVERS:
+            return gave_up(run, "surveying it")
+        Run.objects.filter(pk=run.pk, started_at=None).update(started_at=timezone.now())
+        version = _pin_schema(run)
+        found = _survey(run, version.schema)
+        if waits := _waits_for_parents(run, version):
+            run.wait(waits)
+            return False
+        ensure_table(connection, version.schema, parent_tables(version.schema))
+        return _begin(run, version, found)
+
+
+def gave_up(run: Run, at: str) -> bool:
+    """End a run that kills its workers; returns False, since there is nothing to go on with."""
+    message = f"{MAX_TAKEOVERS} workers died while {at}; see their logs, then load the file again"
+    run.end(Status.FAILED, problems=[problem("takeovers", message)], **totals_of(run))
+    return False
+
+
+def problem(code: str, message: str) -> dict[str, str]:
+    """Return one reason for the end of a run, as JSON holds it."""
+    return {"code": code, "message": message, "where": ""}
+
+
+def _pin_schema(run: Run) -> SchemaVersion:
+    """Take the dataset's newest version for good: what has been surveyed by it is loaded by it."""
+    if run.schema_version is None:
+        assert run.dataset is not None
+        run.schema_version = run.dataset.current
+        run.save(update_fields=["schema_version"])
+    version = run.schema_version
+    if version.model_hash and version.model_hash != model_hash(version.parsed.model):
+        message = f"the model {version.parsed.model} has changed since version {version.number}; save the dataset again"
+        raise Refused([Problem("model-changed", message)])
+    return version
+
+
+def _survey(run: Run, schema: Schema) -> Survey:
+    if run.sha256:
+        return stored_survey(run)
+    with lake().open(version_of(run)) as source:
+        found = survey(
+            source,
+            schema,
+            name=run.key,
+            size=run.size,
+            max_bytes=settings.MAX_FILE_BYTES,
+            part_bytes=settings.PART_BYTES,
+        )
+    stored = {**found.as_dict(), "parts": [vars(part) for part in found.parts]}
+    run.survey, run.sha256, run.read, run.warnings = stored, found.sha256, 0, found.warnings
+    run.save(update_fields=["survey", "sha256", "warnings"])
+    return found
+
+
+def stored_survey(run: Run) -> Survey:
+    """Return what the survey of a run found."""
+    return Survey(**{**run.survey, "parts": [PartRange(**part) for part in run.survey["parts"]]})
+
+
+def _waits_for_parents(run: Run, version: SchemaVersion) -> str:
+    """Say which datasets must load first: their files may have come with this one, in any order."""
+    names = parents_to_wait_for(version.parsed)
+    if not names:
+        return ""
+    other = Run.objects.filter(dataset__name__in=names, status__in=OPEN).select_related("dataset").first()
+    if other is not None:
+        return f"run {other.pk} of dataset {other.dataset}, which this one refers to"
+    files = files_without_run(names)
+    return f"{files[0]}, which this file refers to" if files else ""
+
+
+def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
+    """Decide between loading, waiting and ending, with the dataset locked: of two runs with the same bytes,
+    the second sees the first.
+    """
+    descriptor = version.parsed
+    with transaction.atomic():
+        Dataset.objects.select_for_update().get(name=version.dataset.name)
+        same = Run.objects.filter(dataset=run.dataset, sha256=run.sha256).exclude(pk=run.pk)
+        if descriptor.mode == "append" and descriptor.duplicates == "refuse" and not run.reason:
+            if loading := same.filter(status=Status.LOADING).first():
+                run.wait(f"run {loading.pk}, which loads the same bytes")
+                return False
+            if loaded := same.filter(status__in=[Status.LOADED, Status.ARCHIVED]).order_by("id").first():
+                run.end(Status.DUPLICATE, duplicate_of=loaded)
+                return False
+        if descriptor.mode != "append" and is_superseded(run):
+            run.end(Status.SUPERSEDED)
+            return False
+        Part.objects.bulk_create(
+            Part(
+                run=run,
+                number=number,
+                start=part.start,
+                end=part.end,
+                first_row=part.first_row,
+                first_line=part.first_line,
+                next_byte=part.start,
+                next_row=part.first_row,
+                next_line=part.first_line,
+            )
+            for number, part in enumerate(found.parts, start=1)
+        )
+        Run.objects.filter(pk=run.pk, status=Status.RECEIVED).update(
+            status=Status.LOADING, waiting_for="", read=found.records
+        )
+    run.refresh_from_db()
+    if len(found.parts) > 1 and run.survey["rising"]:
+        ring(run, times=min(len(found.parts) - 1, 8))
+    return run.status == Status.LOADING
+
+
+def is_superseded(run: Run) -> bool:
+    """Tell whether a newer version of the same object has been loaded already."""
+    newer = Run.objects.filter(bucket=run.bucket, key_hash=run.key_hash, sequence__gt=run.sequence, dataset=run.dataset)
+    return newer.filter(status__in=[Status.LOADED, Status.ARCHIVED]).exists()

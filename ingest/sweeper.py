@@ -1,0 +1,73 @@
+"""What is left lying is taken up: files without a run, runs that nobody works on, tables that nobody needs."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from migration_console.lib import swap
+
+from .admission import admit_new_files
+from .bell import ring
+from .datasets import assign_files
+from .models import OPEN, Part, Run, Status
+from .services import Progress, advance, no_progress
+
+
+def sweep(trigger: str = "sweep", *, everything: bool = False) -> list[Run]:
+    """Admit files without a run, and ring for every run that is left lying; returns those rung for.
+
+    With `everything`, also for those that were rung for just now: a broker that was down may have lost it.
+    """
+    assign_files()
+    new = admit_and_ring(trigger)
+    late = timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS)
+    left = Run.objects.filter(Run.free(), closed_at=None).exclude(dataset=None).exclude(pk__in=[run.pk for run in new])
+    forgotten = Q(rung_at=None) | Q(rung_at__lt=late) | Q(lease_until__isnull=False)
+    rung = [run for run in left.order_by("id") if everything or _is_idle(run)]
+    rung += [run for run in left.filter(forgotten).order_by("id") if run not in rung]
+    for run in rung:
+        ring(run)
+    _drop_stray_staging()
+    return [*new, *rung]
+
+
+def admit_and_ring(trigger: str) -> list[Run]:
+    """Admit the files that are complete and have no run, and ring for them once all are admitted."""
+    new = list(admit_new_files(trigger))
+    for run in new:
+        if run.dataset is not None:
+            ring(run)
+    return new
+
+
+def _is_idle(run: Run) -> bool:
+    """Tell whether a loading run has parts left that nobody holds."""
+    return run.status == Status.LOADING and run.parts.filter(Part.free()).filter(Part.unfinished()).exists()
+
+
+def unfinished() -> list[Run]:
+    """Return the runs of datasets that are not at their end, oldest first."""
+    return list(Run.objects.filter(closed_at=None, dataset__paused=False).exclude(dataset=None).order_by("id"))
+
+
+def work_off(runs: list[Run], progress: Progress = no_progress) -> list[Run]:
+    """Advance runs in this process until each has ended, or none gets any further; returns them as they stand."""
+    left = {run.pk: run for run in runs}
+    while True:
+        before = {pk: (run.status, run.closed_at) for pk, run in left.items()}
+        for pk, run in left.items():
+            if run.closed_at is None:
+                left[pk] = advance(pk, progress)
+        if all((run.status, run.closed_at) == before[pk] for pk, run in left.items()):
+            return list(left.values())
+
+
+def _drop_stray_staging() -> None:
+    """Drop staging tables whose run has ended."""
+    stray = swap.leftover_runs(connection)
+    ended = Run.objects.filter(pk__in=stray).exclude(status__in=OPEN).values_list("pk", flat=True)
+    for pk in {*ended, *(pk for pk in stray if not Run.objects.filter(pk=pk).exists())}:
+        swap.drop_leftovers(connection, stray[pk], pk)
