@@ -24,10 +24,10 @@ run: setup ## start console, worker and watcher with sample data; prints address
 	@$(PY) manage.py demo
 
 test: setup-tests ## run the tests: on SQLite, on a MariaDB of their own, and on TEST_MYSQL_URL where it is set
-	@$(PY) -m tests -m "not torture"
+	@$(PY) -m tests
 
 torture: setup-tests ## run the long forms of the counted tests
-	@$(PY) -m tests -m torture
+	@$(PY) -m tests --torture
 
 lint: setup-tests ## check format, style, types, migrations and dependencies between modules
 	@$(VENV)/bin/ruff format --check .

@@ -40,7 +40,7 @@ def start(run: Run) -> bool:
 
 def gave_up(run: Run, at: str) -> bool:
     """End a run that kills its workers; returns False, since there is nothing to go on with."""
-    message = f"{MAX_TAKEOVERS} workers died while {at}; see their logs, then load the file again"
+    message = f"{MAX_TAKEOVERS} workers died or failed while {at}; see their logs, then load the file again"
     run.end(Status.FAILED, problems=[problem("takeovers", message)], **totals_of(run))
     return False
 

@@ -21,7 +21,11 @@ class Problem:
         return asdict(self)
 
 
-class Refused(Exception):
+class Stop(Exception):
+    """A reason to stop that is foreseen: no failure of ours, and handled where the run is."""
+
+
+class Refused(Stop):
     """The input is wrong; the same input will be refused again. Carries every problem found."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -29,19 +33,19 @@ class Refused(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class Unavailable(Exception):
+class Unavailable(Stop):
     """The database or the lake is away; nothing was lost, and a later try may succeed."""
 
 
-class Fenced(Exception):
+class Fenced(Stop):
     """Another worker has taken over; this one must stop without writing."""
 
 
-class Broken(Exception):
+class Broken(Stop):
     """What must hold does not: never green, never tried again by itself; a person must look."""
 
 
-class Gone(Exception):
+class Gone(Stop):
     """The pinned version of an object is no longer there."""
 
 

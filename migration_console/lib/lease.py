@@ -19,6 +19,9 @@ from django.db import DatabaseError, close_old_connections, connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from .engine import engine
+from .errors import Stop
+
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ class Leased(models.Model):
     epoch = models.PositiveIntegerField(default=0, editable=False)
     owner = models.CharField(max_length=80, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
-    # Claims of a lease that had run out, since the last progress.
+    # Claims that came to nothing since the last progress: the worker died, or failed in a way not foreseen.
     takeovers = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
@@ -71,9 +74,10 @@ class Leased(models.Model):
         """Prolong the lease; False where it is no longer ours."""
         return bool(type(self)._default_manager.filter(self.held()).update(lease_until=lease_end()))
 
-    def release(self) -> None:
-        """Give the lease back, if it is still ours."""
-        type(self)._default_manager.filter(self.held()).update(owner="", lease_until=None, takeovers=0)
+    def release(self, *, failed: bool = False) -> None:
+        """Give the lease back, if it is still ours; failures in a row are counted."""
+        takeovers = F("takeovers") + 1 if failed else 0
+        type(self)._default_manager.filter(self.held()).update(owner="", lease_until=None, takeovers=takeovers)
 
     def holding(self) -> "Heartbeat":
         """Return a context in which the lease is renewed; it is released at the end."""
@@ -98,11 +102,11 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._stop.set()
         self._thread.join()
         try:
-            self.leased.release()
+            self.leased.release(failed=is_failure(error))
         except DatabaseError:
             log.warning("the database is away; the lease of %s runs out by itself", self.leased)
 
@@ -116,6 +120,13 @@ class Heartbeat:
             except DatabaseError as error:
                 log.warning("heartbeat of %s: %s", self.leased, error)
         connection.close()
+
+
+def is_failure(error: BaseException | None) -> bool:
+    """Tell whether work ended by something that nobody foresaw, and that may happen again for ever."""
+    if error is None or isinstance(error, Stop | OSError):
+        return False
+    return not (isinstance(error, DatabaseError) and engine(connection).is_transient(error))
 
 
 class TableLease(Leased):

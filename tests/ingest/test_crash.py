@@ -176,6 +176,21 @@ def test_five_takeovers_without_progress_end_a_run(tables: None) -> None:
     assert run.archived_key.startswith("errors/")
 
 
+def test_a_failure_that_comes_again_ends_a_run(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingest import loader
+    from ingest.services import advance
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    run = file_of_numbers(10)
+    monkeypatch.setattr(loader.Loader, "_straight", fail)
+    for _ in range(6):
+        with pytest.raises(ZeroDivisionError):
+            advance(run.pk)
+    assert advance(run.pk).status == Status.FAILED
+
+
 def test_a_bell_that_nobody_heard_costs_only_time(tables: None, var: Path) -> None:
     run = file_of_numbers(100)
     ring(run)  # into a broker that no worker reads
