@@ -18,6 +18,8 @@ MAX_RECORD = 8 << 20
 BLOCK = 4 << 20
 # A stretch that is not clean as a whole is looked at in slices of this size.
 SLICE = 32 << 10
+# … and strict records are Python objects: not too many at a time.
+STRICT = 1 << 20
 
 
 class Record(NamedTuple):
@@ -182,14 +184,23 @@ class Scanner:
         return span
 
     def _mixed(self, data: bytes, end: int, final: bool) -> Iterator[Span]:
+        def plain(start: int, stop: int) -> bool:
+            return self._whole_lines(data, stop, final) and self.clean(data, start, stop)
+
+        def after(start: int) -> int:
+            return data.find(b"\n", start + SLICE, end) + 1 or end
+
         position = run = 0
         while position < end:
-            stop = min(data.find(b"\n", position + SLICE, end) + 1 or end, end)
-            if self._whole_lines(data, stop, final) and self.clean(data, position, stop):
+            stop = after(position)
+            if plain(position, stop):
                 position = stop
                 continue
             if position > run:
                 yield self._span(data[run:position], None)
+            # Neighbours that are not clean either go together: large frames are cheap, many small ones are not.
+            while stop < end and stop - position < STRICT and not plain(stop, after(stop)):
+                stop = after(stop)
             records = list(self.strict(data, position, stop, final=final))
             if records:
                 past = records[-1].end - self.position + position
