@@ -90,7 +90,7 @@ def _integer(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
 def _number(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
     rules, sql = column.field.constraints, column.sql
     if sql.base == "DOUBLE" and rules.minimum is None and rules.maximum is None and not sql.unsigned:
-        return raw.str.contains(r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"), raw
+        return raw.str.contains(r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$"), raw
     if sql.base != "DECIMAL" or (sql.length or 0) > 38:
         return None
     scale = sql.scale or 0

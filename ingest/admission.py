@@ -1,6 +1,7 @@
 """From a file under raw/ to a run: once an object version, whatever announces it and however often."""
 
 import time
+import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -39,11 +40,16 @@ def admit(version: Version, *, trigger: str, dataset: Dataset | None = None, rea
 
 def admit_upload(key: str, source: BinaryIO, *, trigger: str, dataset: Dataset | None, reason: str = "") -> Run:
     """Put a file into raw/ with its run: the run exists, and is ours, before anyone can see the file."""
-    version = lake().prepare(key, source)
-    run, _ = admit(version, trigger=trigger, dataset=dataset, reason=reason)
+    prepared = lake().prepare(key, source)
+    run, _ = admit(prepared.version, trigger=trigger, dataset=dataset, reason=reason)
     if not run.claim():
         raise RuntimeError(f"{run} is in somebody else's hands")
-    lake().publish(version)
+    while not lake().publish(prepared, run.key):
+        # Another file of this name waits in raw/: this one goes beside it, in a folder of its own.
+        folder, _, name = key.rpartition("/")
+        run.key = f"{folder}/{uuid.uuid4().hex[:8]}/{name}"
+        run.key_hash = key_hash(run.key)
+        run.save(update_fields=["key", "key_hash"])
     run.release()
     return run
 

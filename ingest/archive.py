@@ -14,6 +14,8 @@ from .report import write_report
 
 log = logging.getLogger(__name__)
 MAX_KEY = 1024
+# What file systems allow between two slashes.
+MAX_NAME = 255
 
 
 def archive(run: Run) -> None:
@@ -55,7 +57,8 @@ def archive_key(run: Run, folder: str) -> str:
     """Return where a run's file goes; it holds the run's id, so that no two files meet."""
     path = run.key.removeprefix("raw/")
     key = f"{folder}/{run.pk}/{path}"
-    if len(key.encode()) + len(".report.jsonl") > MAX_KEY:
+    room = len(".report.jsonl")
+    if len(key.encode()) + room > MAX_KEY or len(key.rpartition("/")[2].encode()) + room > MAX_NAME:
         suffix = ".csv.gz" if path.endswith(".gz") else ".csv"
         key = f"{folder}/{run.pk}/{key_hash(run.key)}{suffix}"
     return key

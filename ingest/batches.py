@@ -13,7 +13,7 @@ from migration_console.lib.lake import Version, lake
 
 from .errors import RowError
 from .models import MAX_REJECT_BYTES
-from .reader import Scanner, Span
+from .reader import LOOK_AHEAD, Scanner, Span
 from .rejects import RejectedRow
 from .rows import Rows, to_rows
 from .schema import Schema
@@ -62,13 +62,18 @@ def prepare(
         if not found.seekable:
             skip(stream, start)
         waiting: list[Span] = []
-        for span in scanner.scan(limited(stream, end - start), block=settings.BATCH_BYTES):
+        # Read on behind the end: whether a quote closes is decided by the same bytes that the survey saw.
+        ahead_of_end = limited(stream, end - start + LOOK_AHEAD)
+        for span in scanner.scan(ahead_of_end, block=settings.BATCH_BYTES, until=end):
             waiting.append(span)
             # A span with strict records is small; several make a batch.
             if span.end - waiting[0].start >= settings.BATCH_BYTES // 2:
+                # Nothing is loaded of a file that somebody is writing to.
+                lake().check(version, source)
                 yield _batch(waiting, found, schema)
                 waiting = []
         if waiting:
+            lake().check(version, source)
             yield _batch(waiting, found, schema)
 
 

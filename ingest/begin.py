@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from migration_console.lib.errors import Problem, Refused
@@ -34,7 +35,7 @@ def start(run: Run) -> bool:
         if waits := _waits_for_parents(run, version):
             run.wait(waits)
             return False
-        ensure_table(connection, version.schema, parent_tables(version.schema))
+        _ensure_tables(version, set())
         return _begin(run, version, found)
 
 
@@ -61,6 +62,14 @@ def _pin_schema(run: Run) -> SchemaVersion:
         message = f"the model {version.parsed.model} has changed since version {version.number}; save the dataset again"
         raise Refused([Problem("model-changed", message)])
     return version
+
+
+def _ensure_tables(version: SchemaVersion, seen: set[str]) -> None:
+    """Make the target table, and first the tables that its foreign keys point at."""
+    seen.add(version.dataset.name)
+    for name in {key.reference.resource for key in version.parsed.schema_.foreign_keys} - {"", *seen}:
+        _ensure_tables(Dataset.objects.get(name=name).current, seen)
+    ensure_table(connection, version.schema, parent_tables(version.schema))
 
 
 def _survey(run: Run, schema: Schema) -> Survey:
@@ -113,6 +122,8 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
             if loaded := same.filter(status__in=[Status.LOADED, Status.ARCHIVED]).order_by("id").first():
                 run.end(Status.DUPLICATE, duplicate_of=loaded)
                 return False
+        if descriptor.mode == "append" and not descriptor.whole and not run.reason:
+            _refuse_the_rest_of_another(run)
         if descriptor.mode != "append" and is_superseded(run):
             run.end(Status.SUPERSEDED)
             return False
@@ -137,6 +148,20 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
     if len(found.parts) > 1 and run.survey["rising"]:
         ring(run, times=min(len(found.parts) - 1, 8))
     return run.status == Status.LOADING
+
+
+def _refuse_the_rest_of_another(run: Run) -> None:
+    """Refuse a file of which a run that did not end well has loaded rows: appending all of it would double them."""
+    ended = Q(status__in=[Status.FAILED, Status.CANCELLED], loaded__gt=0, reason="")
+    same = Q(sha256=run.sha256) | Q(bucket=run.bucket, key_hash=run.key_hash, status=Status.FAILED)
+    other = Run.objects.filter(ended, same, dataset=run.dataset).exclude(pk=run.pk).order_by("-pk").first()
+    if other is None or Run.objects.filter(dataset=run.dataset, pk__gt=other.pk).exclude(reason="").exists():
+        return
+    message = (
+        f"run {other.pk} has loaded {other.loaded} rows of this file and then ended ({other.status});"
+        f" delete them (_run = {other.pk}) and load the file again with a reason"
+    )
+    raise Refused([Problem("partly-loaded", message)])
 
 
 def is_superseded(run: Run) -> bool:

@@ -108,9 +108,10 @@ class Column:
         if isinstance(value, bool):
             return "1" if value else "0"
         if self.sql.base == "DECIMAL":
-            return format(abs(value) if value == 0 else value, f".{self.sql.scale or 0}f")
+            # Through Decimal: format() of an int goes through a float.
+            return format(Decimal(value) if value else Decimal(0), f".{self.sql.scale or 0}f")
         if isinstance(value, Decimal):
-            return repr(float32(value) if self.sql.base == "FLOAT" else float(value))
+            return str(value)
         if isinstance(value, datetime):
             return value.isoformat(" ")
         if isinstance(value, bytes):
@@ -177,13 +178,18 @@ def decimal_fits(value: Decimal | int, sql: SqlType) -> Reason | None:
 
 
 def float_fits(value: Decimal, sql: SqlType) -> Reason | None:
-    """Check that a floating-point number neither overflows nor vanishes."""
+    """Check that a floating-point number neither overflows nor vanishes nor loses digits."""
+    value = Decimal(str(value))
     try:
         number = float32(value) if sql.base == "FLOAT" else float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number) or (number == 0) != (value == 0):
         return "out-of-range", f"{shown(value)} does not fit {sql.base}."
+    # So many digits always survive; more only where the number is met exactly.
+    digits = len(bytes(value.as_tuple().digits).strip(b"\0"))
+    if digits > (6 if sql.base == "FLOAT" else 15) and Decimal(number) != value:
+        return "too-many-digits", f"{shown(value)} has more digits than {sql.base} keeps."
     if sql.unsigned and number < 0:
         return "out-of-range", f"{shown(value)} is negative; the column is unsigned."
     return None

@@ -23,7 +23,7 @@ def save_dataset(data: dict[str, Any], *, user: Any = None) -> SchemaVersion:
     """
     schema = compile_schema(data)
     descriptor = schema.descriptor
-    problems = reference_problems(descriptor) + pattern_problems(descriptor)
+    problems = reference_problems(descriptor) + pattern_problems(descriptor) + name_problems(descriptor)
     table = read_definition(connection, descriptor.target)
     if table is not None:
         problems += table_problems(connection.vendor, schema, table)
@@ -91,6 +91,15 @@ def pattern_problems(descriptor: Descriptor) -> list[Problem]:
         for theirs in other.file_patterns
         if tie(mine, theirs)
     ]
+
+
+def name_problems(descriptor: Descriptor) -> list[Problem]:
+    """Refuse the console's own tables as targets: whoever writes users could make himself one."""
+    name = descriptor.target.lower()
+    own = {table.lower() for table in connection.introspection.django_table_names()} | {"django_migrations"}
+    if name in own or name.startswith("_console_") or name == "_incoming":
+        return [Problem("descriptor", f"{descriptor.target} is the console's own; choose another table", "/table")]
+    return []
 
 
 def match_dataset(key: str) -> Dataset | None:

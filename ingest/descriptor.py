@@ -26,7 +26,9 @@ ORDERED = {"integer", "number", "date", "time", "datetime", "year", "yearmonth"}
 MEASURED = {"string", "array", "object", "any"}
 # MySQL's limit for identifiers, and names that the console adds to tables itself.
 NAME_LENGTH = 64
-OWN_COLUMNS = {"_run", "_n", "_row"}
+OWN_COLUMNS = {"_run", "_n", "_ok"}
+# Names that mean several columns to the columnar filter.
+WILDCARDS = re.compile(r"\*|\^.*\$|_(ok|text|ignored)[ _].*", re.DOTALL)
 
 
 def known_encoding(name: str) -> str:
@@ -136,7 +138,8 @@ class FieldDescriptor(Strict):
     def fits_together(self) -> Self:
         """Refuse what no value could satisfy, or what the type has no use for."""
         rules = self.constraints
-        if self.name.lower() in OWN_COLUMNS or self.name != self.name.strip() or "\0" in self.name:
+        odd = WILDCARDS.fullmatch(self.name) or self.name != self.name.strip() or "\0" in self.name
+        if self.name.lower() in OWN_COLUMNS or odd:
             raise ValueError(f"the name {self.name!r} cannot be a column (reserved, or with spaces around it)")
         if (rules.minimum is not None or rules.maximum is not None) and self.type not in ORDERED:
             raise ValueError(f"minimum and maximum do not fit the type {self.type}")
@@ -257,7 +260,10 @@ class Descriptor(Strict):
     @property
     def target(self) -> str:
         """Return the table's name; by default the dataset's."""
-        return self.table or re.sub(r"[^a-z0-9_]", "_", self.name)[:48]
+        if self.table:
+            return self.table
+        plain = re.sub(r"[^a-z0-9_]", "_", self.name)[:46]
+        return f"t_{plain}" if plain[0].isdigit() else plain
 
     @property
     def file_patterns(self) -> list[str]:

@@ -48,10 +48,13 @@ def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
     if not header:
         rows.insert(0, list(records[0].fields))
     fields = [_field(field, [row[index] for row in rows]) for index, field in enumerate(names)]
+    for field, raw in zip(fields, first):
+        if header and raw != field["name"]:
+            field["aliases"] = [raw]
     name = name or re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().removesuffix(".gz").removesuffix(".csv")).strip("_-")
     draft: dict[str, Any] = {
         "name": name or "dataset",
-        "table": re.sub(r"\W", "_", name or "dataset"),
+        "table": _table_name(name or "dataset"),
         "mode": "append",
     }
     draft["encoding"] = encoding
@@ -60,6 +63,12 @@ def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
     if key := _key(fields, rows):
         draft["schema"]["primaryKey"] = key
     return draft
+
+
+def _table_name(name: str) -> str:
+    """Return a table's name: no digit in front, and room for names beside it."""
+    plain = re.sub(r"\W", "_", name)[:46]
+    return f"t_{plain}" if plain[:1].isdigit() else plain
 
 
 def _sample(path: Path) -> bytes:
@@ -208,7 +217,7 @@ def _table_field(column: TableColumn) -> dict[str, Any]:
     if sql.base in {"VARCHAR", "CHAR"}:
         constraints["maxLength"] = sql.length
     field["constraints"] = constraints
-    if sql.base not in TEXT_BYTES or sql.charset != "utf8mb4" or connection.vendor == "mysql":
+    if sql.base not in TEXT_BYTES or connection.vendor == "mysql":
         field["sqlType"] = _written(sql.sql)
     return field
 

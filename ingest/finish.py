@@ -1,10 +1,12 @@
 """The end of loading: foreign keys tried once more, the sums checked, whole files published."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Sum
 
 from migration_console.lib import swap
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 
 def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
     """Bring a run whose parts are all loaded to its end; a run that does not add up is never green."""
-    if to.foreign_keys and _parents_may_have_come(run, to):
+    done = schema.descriptor.mode == "replace" and swap.swapped(connection, to.definition.name, run.pk)
+    if not done and to.foreign_keys and _parents_may_have_come(run, to):
         while retry_orphans(run, schema, found, to):
             continue
     totals, limit = totals_of(run), limit_of(schema, found)
@@ -157,7 +160,7 @@ def _merge(schema: Schema, to: Destination, names: list[str]) -> None:
     """Move the staged rows into the target inside the caller's transaction."""
     target, primary = to.definition.name, to.definition.primary_key
     where = ""
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, _checked_together(to):
         if schema.descriptor.mode == "upsert":
             assert primary is not None
             cursor.execute(engine(connection).update_from_sql(target, to.table, primary.columns, names, {}, "TRUE"))
@@ -167,6 +170,29 @@ def _merge(schema: Schema, to: Destination, names: list[str]) -> None:
         cursor.execute(
             f"INSERT INTO {quote(target)} ({columns}) SELECT {columns_sql(names, 'i.')} FROM {quote(to.table)} i{where}"
         )
+
+
+@contextmanager
+def _checked_together(to: Destination) -> Iterator[None]:
+    """Check foreign keys behind all rows: the server goes row by row, and a parent may stand below its child."""
+    if not any(to.is_self(key) for key in to.foreign_keys):
+        yield
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA defer_foreign_keys=ON")
+            yield
+            return
+        cursor.execute("SET foreign_key_checks=0")
+        try:
+            yield
+            for key in to.definition.foreign_keys:
+                parent = to.definition.name if to.is_self(key) else key.table
+                cursor.execute(swap.orphan_count_sql(to.definition.name, parent, key))
+                if cursor.fetchone()[0]:
+                    raise IntegrityError(f"rows without a parent in {parent}")
+        finally:
+            cursor.execute("SET foreign_key_checks=1")
 
 
 def drop(run: Run, table: TableDefinition) -> None:

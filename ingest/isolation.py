@@ -8,6 +8,7 @@ temporary table has the key columns only, in an upsert all of them: the good row
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import polars as pl
 from django.db import DatabaseError, transaction
@@ -69,28 +70,40 @@ class Isolation:
 
     def load(self) -> Outcome:
         """Move what can be moved into the table, inside the batch's transaction."""
-        left = self.frame.filter(~pl.col("_n").is_in(list(self.outcome.refusals)))
-        if self.to.upsert:
-            earlier = self._earlier_of_key()
-            self.outcome.skipped = len(earlier)
-            self._forget(earlier)
-            left = _without(left, earlier)
-        for _ in range(MAX_PASSES):
+        self.frame = _without(self.frame, self.outcome.refusals)
+        if not self.to.upsert:
+            self._load(self.frame)
+            return self.outcome
+        while True:
+            last = self._last_of_key()
+            self._forget(last)
+            self._load(_without(self.frame, last))
+            # Where the last row of a key was refused, the one before it counts.
+            second = [n for n, winner in last.items() if winner in self.outcome.refusals]
+            self.outcome.skipped += len(last) - len(second)
+            if not second:
+                return self.outcome
+            self.frame = _only(self.frame, second)
+            self.prepare()
+
+    def _load(self, left: pl.DataFrame) -> None:
+        # A staging table has no foreign keys that would refuse a row: there only the joins decide.
+        staged = self.to.known != (self.to.table,)
+        for number in count():
             refused, waiting = self._look()
             self._refuse(refused)
             left = _without(left, refused)
             moved, trouble = self._move(_without(left, waiting), {*refused, *waiting})
             if not waiting:
-                return self.outcome
+                return
             left = _only(left, waiting)
-            if not moved or not (trouble or self._may_go_in_later(waiting)):
+            if not moved or not (trouble or self._may_go_in_later(waiting)) or (number >= MAX_PASSES and not staged):
                 break
             self._forget(waiting, others=True)
-        if self._may_go_in_later(waiting):
+        if self._may_go_in_later(waiting) and not staged:
             self._one_by_one(left, waiting)
         else:
             self._refuse(waiting)
-        return self.outcome
 
     def _may_go_in_later(self, waiting: Refusals) -> bool:
         """Tell whether rows that wait may still go in, now that others are in: with one key, a repetition may not."""
@@ -152,13 +165,13 @@ class Isolation:
         shared = rows.filter(pl.len().over(names) > 1).select("_n", pl.col("_n").min().over(names).alias("first"))
         return shared.sort("first", "_n").collect().rows()
 
-    def _earlier_of_key(self) -> list[int]:
-        """Return the rows whose primary key a later row has: in an upsert the last one wins."""
+    def _last_of_key(self) -> dict[int, int]:
+        """Return, for each row whose primary key a later row has, the last one: in an upsert that wins."""
         primary = self.to.definition.primary_key
         assert primary is not None
         rows = self._groups(primary)
         last = {first: n for n, first in rows}
-        return [n for n, first in rows if last[first] != n]
+        return {n: last[first] for n, first in rows if last[first] != n}
 
     def _add(self, found: Refusals, rows: list[tuple[int, ...]], key: UniqueKey | ForeignKey, code: str) -> None:
         columns = ",".join(key.columns)
@@ -247,7 +260,7 @@ class Isolation:
                         self.connection, self.to.table, rows.drop("_n"), self.to.wraps, self.to.constants
                     )
         except (DatabaseError, RowsRefused) as error:
-            if self.engine.is_transient(error):
+            if not self.engine.is_about_rows(error):
                 raise
             return error
         self.outcome.loaded += rows.height - replaced
@@ -286,7 +299,7 @@ class Isolation:
                     with transaction.atomic():
                         insert(self.connection, table, chunk, wraps, constants)
                 except (DatabaseError, RowsRefused) as error:
-                    if self.engine.is_transient(error):
+                    if not self.engine.is_about_rows(error):
                         raise
                     left.append(chunk)
                     if size == 1:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.models import F, Sum
 
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Broken, Fenced, Stop, Unavailable
+from migration_console.lib.errors import Broken, Fenced, Unavailable
 from migration_console.lib.lake import Version
 from migration_console.lib.mysql import RowsRefused
 
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int], None]
 
 
-class Cancelled(Stop):
+class Cancelled(Exception):
     """Somebody asked for the run to stop; its batches stay."""
 
 
-class LimitPassed(Stop):
+class LimitPassed(Exception):
     """The file has more rejects than the dataset's onError allows."""
 
 

@@ -16,6 +16,8 @@ from migration_console.lib.errors import refuse
 MAX_FIELD = 1 << 20
 MAX_RECORD = 8 << 20
 BLOCK = 4 << 20
+# A record needs no more bytes behind its start than these to be told well formed or not.
+LOOK_AHEAD = MAX_RECORD + 2 * MAX_FIELD
 # A stretch that is not clean as a whole is looked at in slices of this size.
 SLICE = 32 << 10
 # … and strict records are Python objects: not too many at a time.
@@ -118,14 +120,19 @@ class Scanner:
         self.pending = b""
         self._quote = (layout.quote or "\0").encode()
 
-    def scan(self, read: Callable[[int], bytes], *, tail: bool = False, block: int = BLOCK) -> Iterator[Span]:
-        """Yield the spans of a stream. With `tail`, blank lines at its very end are left in `pending`."""
-        while True:
+    def scan(
+        self, read: Callable[[int], bytes], *, tail: bool = False, block: int = BLOCK, until: int | None = None
+    ) -> Iterator[Span]:
+        """Yield the spans of a stream, up to the offset `until`, at which a record ends.
+
+        With `tail`, blank lines at its very end are left in `pending`.
+        """
+        while until is None or self.position < until:
             chunk = read(block)
             self.pending += chunk
             final = not chunk
             if self.pending:
-                yield from self._cut(final, tail)
+                yield from self._cut(final, tail, until)
             if final:
                 return
             if len(self.pending) > MAX_RECORD:
@@ -135,9 +142,11 @@ class Scanner:
     def _where(self) -> str:
         return f"line {self.line}, row {self.row}"
 
-    def _cut(self, final: bool, tail: bool) -> Iterator[Span]:
+    def _cut(self, final: bool, tail: bool, until: int | None) -> Iterator[Span]:
         data = self.pending
         end = len(data) if final else data.rfind(b"\n") + 1
+        if until is not None:
+            end = min(end or len(data), until - self.position)
         if tail:
             # Only a later byte tells whether blank lines are inside the file or at its end.
             text = len(data.rstrip(b"\r\n"))
@@ -225,8 +234,9 @@ class Scanner:
             if after is None:
                 return
             if after < 0:
-                if self._unclosed(data, position, end):
-                    if final or len(data) - end > MAX_FIELD:
+                # The same answer whatever the blocks: a quote is closed within MAX_FIELD bytes, or never.
+                if self._unclosed(data, position, end) or end - position > MAX_FIELD:
+                    if final or len(data) - end > MAX_FIELD or end - position > MAX_FIELD:
                         raise refuse(
                             "unclosed-quote", "a quote opens a field and is never closed", f"line {line}, row {row}"
                         )

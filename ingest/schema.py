@@ -87,7 +87,19 @@ class Schema:
             checked = self.model.model_validate(row)
         except ValidationError as error:
             return None, self._reasons(error, row)
-        return {name: getattr(checked, attribute) for name, attribute in zip(self.names, self.attributes)}, []
+        values = {name: getattr(checked, attribute) for name, attribute in zip(self.names, self.attributes)}
+        # What the columns were asked before a hand-written model, they are asked behind its validators again.
+        reasons = [] if self.columnar else self._misfits(values)
+        return (None, reasons) if reasons else (values, [])
+
+    def _misfits(self, values: dict[str, Any]) -> list[RowError]:
+        return [
+            row_error(column.name, *reason, value)
+            for column in self.columns
+            if (value := values[column.name]) is not None
+            for check in column.checks
+            if (reason := check(value))
+        ]
 
     def _reasons(self, error: ValidationError, row: Mapping[str, object]) -> list[RowError]:
         reasons = []

@@ -50,6 +50,9 @@ def advance(pk: int, progress: Progress = no_progress) -> Run:
         _note_wait(run, f"the database or the lake did not answer: {error}")
     except Fenced as error:
         log.warning("%s: fenced: %s", run, error)
+    except Exception as error:
+        log.exception("%s failed", run)
+        _note_failure(run, error)
     run.refresh_from_db()
     return run
 
@@ -61,15 +64,25 @@ def _note_wait(run: Run, why: str) -> None:
         log.warning("%s: the database is still away", run)
 
 
+def _note_failure(run: Run, error: Exception) -> None:
+    """Count what nobody foresaw; a run that fails again and again ends, so that a person sees it."""
+    connection.close()
+    Run.objects.filter(pk=run.pk).update(takeovers=F("takeovers") + 1)
+    run.refresh_from_db()
+    words = f"{type(error).__name__}: {error}"
+    if run.takeovers > MAX_TAKEOVERS and run.status in OPEN:
+        run.end(Status.FAILED, problems=[problem("failure", words)], **totals_of(run))
+    else:
+        run.wait(f"another try after {words}")
+
+
 def _advance(run: Run, progress: Progress) -> None:
     if run.status in OPEN and run.dataset is not None and not run.dataset.paused:
         try:
             if run.status == Status.LOADING or start(run):
                 _load(run, progress)
-        except Refused as refused:
-            _end(run, Status.REFUSED, refused)
-        except Gone as gone:
-            _end(run, Status.GONE, gone)
+        except (Refused, Gone) as error:
+            _end(run, error)
         except Broken as broken:
             log.error("%s does not add up: %s", run, broken)
             run.end(Status.FAILED, **totals_of(run), problems=[problem("ledger", f"{broken}; nothing more is loaded")])
@@ -82,14 +95,19 @@ def _advance(run: Run, progress: Progress) -> None:
         ring_waiting()
 
 
-def _end(run: Run, status: Status, error: Refused | Gone) -> None:
-    problems = error.problems if isinstance(error, Refused) else []
-    totals = (
-        {**totals_of(run), "loaded": 0} if run.batches.exists() and _schema(run).descriptor.whole else totals_of(run)
-    )
-    run.end(status, problems=[problem.as_dict() for problem in problems], **totals)
-    if run.schema_version is not None:
+def _end(run: Run, error: Refused | Gone) -> None:
+    """End a run for what its file is; with rows of it in the table already, it has failed and says so."""
+    status = Status.REFUSED if isinstance(error, Refused) else Status.GONE
+    problems = [found.as_dict() for found in error.problems] if isinstance(error, Refused) else []
+    totals = totals_of(run)
+    if run.schema_version is not None and _schema(run).descriptor.whole:
+        totals["loaded"] = 0
         swap.drop_leftovers(connection, _schema(run).descriptor.target, run.pk)
+    elif totals["loaded"]:
+        status = Status.FAILED
+        message = f"{error}; {totals['loaded']} rows of it are in the table already, with _run = {run.pk}"
+        problems = [*problems, problem("changed-while-loading", message)]
+    run.end(status, problems=problems, **totals)
 
 
 def _schema(run: Run) -> Schema:
@@ -106,7 +124,7 @@ def _load(run: Run, progress: Progress) -> None:
         if not ours:
             run.wait(f"the writing lease of {table}, which another run holds")
             return
-        if schema.descriptor.mode != "append" and run.parts.filter(next_byte=0).exists() and is_superseded(run):
+        if schema.descriptor.mode != "append" and not run.batches.exists() and is_superseded(run):
             run.end(Status.SUPERSEDED)
             return
         to = destination(run, schema)
@@ -156,6 +174,8 @@ def _load_parts(run: Run, schema: Schema, found: Survey, to: Destination, progre
     loader = Loader(run, schema, found, to, tell)
     while (part := _claim_part(run, to)) is not None:
         loader.load(part, version_of(run))
+        if part.next_byte != part.end:
+            raise Broken(f"{part} ended at byte {part.next_byte} instead of {part.end}")
 
 
 def _claim_part(run: Run, to: Destination) -> Part | None:
@@ -191,6 +211,8 @@ def _finish(run: Run, schema: Schema, found: Survey, to: Destination, *, early: 
         try:
             finish(run, schema, found, to)
         except IntegrityError as error:
+            if not schema.descriptor.whole:
+                raise
             _restart(run, str(error))
 
 

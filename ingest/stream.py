@@ -105,10 +105,11 @@ class Transcoder:
         errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
         self.decoder = codecs.getincrementaldecoder(encoding)(errors)
         self.over = False
+        self.surplus = b""
 
     def read(self, size: int) -> bytes:
-        """Return about size bytes of UTF-8, b'' at the end."""
-        while not self.over:
+        """Return up to size bytes of UTF-8, b'' at the end."""
+        while not self.surplus and not self.over:
             data = self.source.read(size)
             self.over = not data
             try:
@@ -117,20 +118,17 @@ class Transcoder:
                 raise refuse(
                     "encoding", f"the file is not {self.decoder.__class__.__module__}: {error.reason}"
                 ) from None
-            if text:
-                return text.encode("utf-8", "surrogatepass")
-        return b""
+            self.surplus = text.encode("utf-8", "surrogatepass")
+        # UTF-8 may be longer than what it was made of; callers count on getting no more than they asked for.
+        data, self.surplus = self.surplus[:size], self.surplus[size:]
+        return data
 
 
 @lru_cache(maxsize=64)
 def is_single_byte(encoding: str) -> bool:
-    """Tell whether every byte is one character and ASCII means ASCII."""
-    try:
-        return all(len(bytes([n]).decode(encoding, "replace")) == 1 for n in range(256)) and bytes(range(128)).decode(
-            encoding
-        ) == bytes(range(128)).decode("ascii")
-    except UnicodeDecodeError:
-        return False
+    """Tell whether every byte is one character and ASCII means ASCII; a lead byte would swallow the A behind it."""
+    alone = all(len(bytes([n, 65]).decode(encoding, "replace")) == 2 for n in range(256))
+    return alone and bytes(range(128)).decode(encoding, "replace") == bytes(range(128)).decode("ascii")
 
 
 def reading_encoding(encoding: str) -> str:

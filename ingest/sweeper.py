@@ -68,6 +68,5 @@ def work_off(runs: list[Run], progress: Progress = no_progress) -> list[Run]:
 def _drop_stray_staging() -> None:
     """Drop staging tables whose run has ended."""
     stray = swap.leftover_runs(connection)
-    ended = Run.objects.filter(pk__in=stray).exclude(status__in=OPEN).values_list("pk", flat=True)
-    for pk in {*ended, *(pk for pk in stray if not Run.objects.filter(pk=pk).exists())}:
-        swap.drop_leftovers(connection, stray[pk], pk)
+    for run in Run.objects.filter(pk__in=stray).exclude(status__in=OPEN):
+        swap.drop_leftovers(connection, stray[run.pk], run.pk)

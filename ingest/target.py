@@ -1,9 +1,11 @@
 """The target table: created from the schema when missing, held against it when present."""
 
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migration_console.lib.definition import TableDefinition, read_definition
-from migration_console.lib.errors import Problem, Refused
+from migration_console.lib.engine import engine
+from migration_console.lib.errors import Problem, Refused, refuse
 from migration_console.lib.sqltype import narrower
 from migration_console.lib.statements import columns_sql, quote, quote_column, split_name
 
@@ -20,8 +22,13 @@ def ensure_table(connection: BaseDatabaseWrapper, schema: Schema, parents: dict[
     table = schema.descriptor.target
     definition = read_definition(connection, table)
     if definition is None:
-        with connection.cursor() as cursor:
-            cursor.execute(create_table_sql(connection.vendor, schema, parents))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(create_table_sql(connection.vendor, schema, parents))
+        except DatabaseError as error:
+            if engine(connection).is_transient(error):
+                raise
+            raise refuse("table", f"the table {table} cannot be made: {error.args[-1]}", table) from error
         definition = read_definition(connection, table)
         assert definition is not None
     problems = table_problems(connection.vendor, schema, definition)
@@ -57,6 +64,13 @@ def create_table_sql(vendor: str, schema: Schema, parents: dict[str, str]) -> st
 def table_problems(vendor: str, schema: Schema, table: TableDefinition) -> list[Problem]:
     """Return everything in which a table cannot hold what the schema lets through."""
     problems = _column_problems(vendor, schema, table)
+    if table.engine != "InnoDB":
+        message = f"{table.name} is no InnoDB table ({table.engine}): its rows and the ledger cannot commit together"
+        problems.append(Problem("table", message, table.name))
+    if schema.descriptor.mode == "upsert" and not _same_key(schema, table):
+        columns = ", ".join(schema.descriptor.schema_.primary_key or [])
+        message = f"mode upsert needs the table's primary key to be ({columns})"
+        problems.append(Problem("missing-key", message, table.name))
     names = {name.lower() for name in schema.names}
     for column in table.columns:
         if column.name.lower() not in names and not column.has_default and not column.generated:
@@ -68,6 +82,11 @@ def table_problems(vendor: str, schema: Schema, table: TableDefinition) -> list[
             message = f"the table {table.name} has no unique key on ({columns}); create it, or drop it from the dataset"
             problems.append(Problem("missing-key", message, table.name))
     return problems
+
+
+def _same_key(schema: Schema, table: TableDefinition) -> bool:
+    mine = {name.lower() for name in schema.descriptor.schema_.primary_key or []}
+    return table.primary_key is not None and {name.lower() for name in table.primary_key.columns} == mine
 
 
 def _wanted_keys(schema: Schema) -> list[list[str]]:
@@ -89,6 +108,8 @@ def _column_problems(vendor: str, schema: Schema, table: TableDefinition) -> lis
         else:
             # SQLite's types have no lengths; there the validator alone decides.
             why = narrower(column.sql, wanted.sql) if vendor == "mysql" else ""
+            if vendor == "sqlite" and column.sql.sqlite != wanted.sql.sqlite:
+                why = f"{column.type} would change the values; {wanted.sql.sqlite} is needed"
             if why:
                 problems.append(_problem(why, table, wanted.name, "narrow-column"))
             if not column.nullable and not wanted.required and wanted.default is None:

@@ -5,6 +5,7 @@ Each parser takes the text and the field's descriptor and returns the value or r
 
 import base64
 import binascii
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -211,11 +212,44 @@ def parse_geopoint(text: str, field: FieldDescriptor) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Any JSON value by RFC 8259."""
+    """Any JSON value by RFC 8259 that the database keeps exactly: no repeated key, no number beyond 64 bits."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise Bad("not-json", f"{shown(text)} is not valid JSON: {error.msg}.") from None
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_json_integer,
+            parse_float=_json_float,
+            parse_constant=_no_constant,
+        )
+        orjson.dumps(value)  # refuses half a surrogate pair
+    except (ValueError, RecursionError, TypeError) as error:
+        raise Bad("not-json", f"{shown(text)} is not JSON that can be kept exactly: {error}.") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _json_integer(digits: str) -> int:
+    number = int(digits) if len(digits) < 30 else 2**99
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"{digits[:40]} has more than 64 bits")
+    return number
+
+
+def _json_float(digits: str) -> float:
+    number = float(digits)
+    if Decimal(repr(number)) != Decimal(digits):
+        raise ValueError(f"{digits[:40]} has more digits than a double keeps")
+    return number
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def parse_json_kind(kind: type, name: str) -> Callable[[str, FieldDescriptor], Any]:

@@ -54,6 +54,7 @@ class TableDefinition:
     referenced_by: tuple[str, ...] = ()
     # Events that fire triggers: INSERT, UPDATE, DELETE.
     triggers: tuple[str, ...] = ()
+    engine: str = "InnoDB"
 
     @property
     def primary_key(self) -> UniqueKey | None:
@@ -88,6 +89,9 @@ def _mysql(connection: BaseDatabaseWrapper, table: str) -> TableDefinition | Non
     )
     if not columns:
         return None
+    ((engine,),) = _rows(
+        connection, "SELECT engine FROM information_schema.tables WHERE table_schema = %s AND table_name = %s", at
+    )
     triggers = _rows(
         connection,
         "SELECT event_manipulation FROM information_schema.triggers"
@@ -105,7 +109,10 @@ def _mysql(connection: BaseDatabaseWrapper, table: str) -> TableDefinition | Non
         columns=tuple(_mysql_column(*column) for column in columns),
         keys=_mysql_keys(connection, at),
         foreign_keys=_mysql_foreign_keys(connection, at, database),
-        referenced_by=tuple(child for owner, child in children if (owner, child) != at),
+        referenced_by=tuple(
+            child if owner == database else f"{owner}.{child}" for owner, child in children if (owner, child) != at
+        ),
+        engine=engine or "view",
         triggers=tuple(sorted({event for (event,) in triggers})),
     )
 
@@ -194,7 +201,7 @@ def _sqlite(connection: BaseDatabaseWrapper, table: str) -> TableDefinition | No
     events = {event for (sql,) in triggers for event in ("INSERT", "UPDATE", "DELETE") if f" {event} " in sql.upper()}
     return TableDefinition(
         name=table,
-        columns=tuple(_sqlite_column(column) for column in columns),
+        columns=tuple(_sqlite_column(column, len(primary)) for column in columns),
         keys=tuple(keys),
         foreign_keys=foreign,
         referenced_by=children,
@@ -202,10 +209,23 @@ def _sqlite(connection: BaseDatabaseWrapper, table: str) -> TableDefinition | No
     )
 
 
-def _sqlite_column(column: tuple[Any, ...]) -> TableColumn:
+def _sqlite_column(column: tuple[Any, ...], keys: int) -> TableColumn:
     _, name, kind, not_null, default, in_key, hidden = column
-    sql = {"INTEGER": SqlType("BIGINT"), "REAL": SqlType("DOUBLE"), "BLOB": SqlType("LONGBLOB")}.get(kind.upper())
+    row_id = in_key and keys == 1 and kind.upper() == "INTEGER"
     nullable = not not_null and not in_key
-    return TableColumn(
-        name, kind, sql or SqlType("LONGTEXT"), nullable, default is not None or nullable, hidden in (2, 3)
-    )
+    has_default = default is not None or nullable or row_id
+    return TableColumn(name, kind, _affinity(kind.upper()), nullable, has_default, hidden in (2, 3))
+
+
+def _affinity(kind: str) -> SqlType | None:
+    """Return what SQLite makes of a declared type; NUMERIC changes values, so nothing is loaded into it.
+
+    Source: https://www.sqlite.org/datatype3.html, 3.1
+    """
+    if "INT" in kind:
+        return SqlType("BIGINT")
+    if any(word in kind for word in ("CHAR", "CLOB", "TEXT")):
+        return SqlType("LONGTEXT")
+    if "BLOB" in kind or not kind:
+        return SqlType("LONGBLOB")
+    return SqlType("DOUBLE") if any(word in kind for word in ("REAL", "FLOA", "DOUB")) else None

@@ -21,11 +21,7 @@ class Problem:
         return asdict(self)
 
 
-class Stop(Exception):
-    """A reason to stop that is foreseen: no failure of ours, and handled where the run is."""
-
-
-class Refused(Stop):
+class Refused(Exception):
     """The input is wrong; the same input will be refused again. Carries every problem found."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -33,19 +29,19 @@ class Refused(Stop):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class Unavailable(Stop):
+class Unavailable(Exception):
     """The database or the lake is away; nothing was lost, and a later try may succeed."""
 
 
-class Fenced(Stop):
+class Fenced(Exception):
     """Another worker has taken over; this one must stop without writing."""
 
 
-class Broken(Stop):
+class Broken(Exception):
     """What must hold does not: never green, never tried again by itself; a person must look."""
 
 
-class Gone(Stop):
+class Gone(Exception):
     """The pinned version of an object is no longer there."""
 
 

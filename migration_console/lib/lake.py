@@ -7,6 +7,7 @@ than the one asked for raises Gone.
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,14 @@ class Version:
     sequence: str
     # Seconds since the epoch at which the bytes last changed.
     changed: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A file that is written and not visible yet."""
+
+    path: Path
+    version: Version
 
 
 class Folder:
@@ -83,8 +92,11 @@ class Folder:
             self._check(version, os.fstat(file.fileno()))
             file.seek(start)
             yield file
-            # Written to while we read: what we read is no version at all.
-            self._check(version, os.fstat(file.fileno()))
+            self.check(version, file)
+
+    def check(self, version: Version, file: BinaryIO) -> None:
+        """Raise Gone where an open file was written to: what was read of it is no version at all."""
+        self._check(version, os.fstat(file.fileno()))
 
     def _check(self, version: Version, found: os.stat_result) -> None:
         if _version(version.key, found).id != version.id:
@@ -92,27 +104,34 @@ class Folder:
 
     def put(self, key: str, source: BinaryIO) -> Version:
         """Write an object in one step: it appears whole, and is on the disk when this returns."""
-        return self.publish(self.prepare(key, source))
+        prepared = self.prepare(key, source)
+        os.replace(prepared.path, self.path(key))
+        _sync(self.path(key).parent)
+        return prepared.version
 
-    def prepare(self, key: str, source: BinaryIO) -> Version:
+    def prepare(self, key: str, source: BinaryIO) -> "Prepared":
         """Write an object that is not visible yet; `publish` makes it so without changing its version."""
-        path = self._hidden(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path(key).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f".{uuid.uuid4().hex}.part"
         with open(path, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
             os.fsync(target.fileno())
-        return _version(key, path.stat())
+        return Prepared(path, _version(key, path.stat()))
 
-    def publish(self, version: Version) -> Version:
-        """Make a prepared object visible."""
-        os.replace(self._hidden(version.key), self.path(version.key))
-        _sync(self.path(version.key).parent)
-        return version
-
-    def _hidden(self, key: str) -> Path:
-        path = self.path(key)
-        return path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.part")
+    def publish(self, prepared: "Prepared", key: str) -> bool:
+        """Make a prepared object visible under a key; False where that key is taken."""
+        target = self.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Taken keys stay as they are: another file of that name may be waiting to be read.
+            os.link(prepared.path, target)
+        except FileExistsError:
+            return False
+        prepared.path.unlink()
+        _sync(target.parent)
+        return True
 
     def copy(self, version: Version, key: str) -> None:
         """Put the very bytes of a version under another key too; done already is done."""

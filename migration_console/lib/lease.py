@@ -19,9 +19,6 @@ from django.db import DatabaseError, close_old_connections, connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from .engine import engine
-from .errors import Stop
-
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +33,7 @@ class Leased(models.Model):
     epoch = models.PositiveIntegerField(default=0, editable=False)
     owner = models.CharField(max_length=80, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
-    # Claims that came to nothing since the last progress: the worker died, or failed in a way not foreseen.
+    # Claims of a lease that had run out, and failures that nobody foresaw, since the last progress.
     takeovers = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
@@ -75,9 +72,9 @@ class Leased(models.Model):
         return bool(type(self)._default_manager.filter(self.held()).update(lease_until=lease_end()))
 
     def release(self, *, failed: bool = False) -> None:
-        """Give the lease back, if it is still ours; failures in a row are counted."""
-        takeovers = F("takeovers") + 1 if failed else 0
-        type(self)._default_manager.filter(self.held()).update(owner="", lease_until=None, takeovers=takeovers)
+        """Give the lease back, if it is still ours; a failure leaves the count of takeovers as it is."""
+        count = {} if failed else {"takeovers": 0}
+        type(self)._default_manager.filter(self.held()).update(owner="", lease_until=None, **count)
 
     def holding(self) -> "Heartbeat":
         """Return a context in which the lease is renewed; it is released at the end."""
@@ -106,7 +103,7 @@ class Heartbeat:
         self._stop.set()
         self._thread.join()
         try:
-            self.leased.release(failed=is_failure(error))
+            self.leased.release(failed=error is not None)
         except DatabaseError:
             log.warning("the database is away; the lease of %s runs out by itself", self.leased)
 
@@ -120,13 +117,6 @@ class Heartbeat:
             except DatabaseError as error:
                 log.warning("heartbeat of %s: %s", self.leased, error)
         connection.close()
-
-
-def is_failure(error: BaseException | None) -> bool:
-    """Tell whether work ended by something that nobody foresaw, and that may happen again for ever."""
-    if error is None or isinstance(error, Stop | OSError):
-        return False
-    return not (isinstance(error, DatabaseError) and engine(connection).is_transient(error))
 
 
 class TableLease(Leased):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import polars as pl
-from django.db import OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .statements import columns_sql, insert_sql, quote, quote_column
@@ -57,6 +57,11 @@ def update_from_sql(
 def is_transient(error: Exception) -> bool:
     """Tell whether the same statement may succeed later."""
     return isinstance(error, OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
+def is_about_rows(error: Exception) -> bool:
+    """Tell whether the rows were refused for what they hold."""
+    return isinstance(error, IntegrityError | DataError)
 
 
 def row_code(error: Exception) -> str:

@@ -119,6 +119,8 @@ def _with_arguments(found: SqlType, args: str | None, text: str) -> SqlType:
         if not (1 <= numbers[0] <= 65 and scale <= min(30, numbers[0])):
             raise ValueError(f"{text!r}: DECIMAL takes up to 65 digits, up to 30 of them decimals")
         return replace(found, length=numbers[0], scale=scale)
+    if found.base in {"FLOAT", "DOUBLE"} and len(numbers) == 2:
+        raise ValueError(f"{text!r} rounds what is put into it; use DECIMAL({args})")
     if found.base in INTEGER_BITS or found.base in {"FLOAT", "DOUBLE", "YEAR"} or found.base in TEXT_BYTES:
         return found  # a display width, or a precision that changes nothing that we promise
     if found.base in {"TIME", "DATETIME", "TIMESTAMP"} and numbers[0] > 6:

@@ -14,9 +14,10 @@ from .definition import ForeignKey, TableDefinition, read_definition
 from .errors import refuse
 from .statements import beside, columns_sql, quote, quote_column, split_name
 
-STAGE, OLD = "_stage_", "_old_"
+STAGE, OLD = "_console_stage_", "_console_old_"
 # Exchanging rows in one transaction holds locks and undo space for all of them.
 MAX_EXCHANGED = 5_000_000
+HARMLESS = {"RESTRICT", "NO ACTION"}
 
 
 def staging_name(table: str, run: int) -> str:
@@ -34,7 +35,9 @@ def create_staging(connection: BaseDatabaseWrapper, table: TableDefinition, run:
     name = staging_name(table.name, run)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", (table.name,))
+            cursor.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s COLLATE NOCASE", (table.name,)
+            )
             (sql,) = cursor.fetchone()
             cursor.execute(sqlite_copy_sql(sql, name, keep_foreign_keys=replaces, table=table.name))
             return
@@ -42,23 +45,26 @@ def create_staging(connection: BaseDatabaseWrapper, table: TableDefinition, run:
             return
         cursor.execute(f"CREATE TABLE {quote(name)} LIKE {quote(table.name)}")
         if replaces:
-            for key in table.foreign_keys:
-                cursor.execute(foreign_key_sql(table.name, name, key, run))
+            for number, key in enumerate(table.foreign_keys, start=1):
+                cursor.execute(foreign_key_sql(table.name, name, key, run, number))
 
 
 def sqlite_copy_sql(sql: str, name: str, *, keep_foreign_keys: bool, table: str) -> str:
     """Return the CREATE TABLE of a copy, from the statement that made the table."""
     body = sql[sql.index("(") :]
     if not keep_foreign_keys:
-        body = re.sub(r",\s*FOREIGN KEY \([^)]*\) REFERENCES [^(]*\([^)]*\)", "", body)
+        name_ = r"`(?:[^`]|``)*`"
+        names = rf"\((?:{name_}|[^)`])*\)"
+        body = re.sub(rf",\s*FOREIGN KEY {names} REFERENCES (?:{name_}|[^(`])*{names}", "", body)
     else:
         body = body.replace(f"REFERENCES {quote(table)}", f"REFERENCES {quote(name)}")
     return f"CREATE TABLE IF NOT EXISTS {quote(name)} {body}"
 
 
-def foreign_key_sql(table: str, staging: str, key: ForeignKey, run: int) -> str:
+def foreign_key_sql(table: str, staging: str, key: ForeignKey, run: int, number: int = 1) -> str:
     """Return ALTER TABLE for one foreign key of a copy; names are unique in a schema, so they get a suffix."""
-    name = f"{re.sub(r'_r[0-9]+$', '', key.name)[:50]}_r{run}"
+    # The number keeps names apart that share their first 40 characters.
+    name = f"{re.sub(r'(_[0-9]+)?_r[0-9]+$', '', key.name)[:40]}_{number}_r{run}"
     parent = staging if key.table == split_name(table)[1] or key.table == table else key.table
     return (
         f"ALTER TABLE {quote(staging)} ADD CONSTRAINT {quote_column(name)} FOREIGN KEY ({columns_sql(key.columns)})"
@@ -95,6 +101,9 @@ def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, 
     """Replace all rows inside the caller's transaction; refused where children would lose their parents."""
     if {"INSERT", "DELETE"} & set(table.triggers):
         raise refuse("triggers", f"{table.name} has INSERT or DELETE triggers; its rows cannot be exchanged unseen")
+    if connection.vendor == "sqlite" and (acting := acting_children(connection, table)):
+        message = f"{', '.join(acting)} would lose rows: a foreign key acts ON DELETE, which cannot be held back here"
+        raise refuse("orphans", message)
     staging = staging_name(table.name, run)
     columns = columns_sql(names)
     with connection.cursor() as cursor:
@@ -118,13 +127,25 @@ def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, 
                 cursor.execute("SET foreign_key_checks=1")
 
 
+def acting_children(connection: BaseDatabaseWrapper, table: TableDefinition) -> list[str]:
+    """Return the children whose rows a DELETE in the table would delete or change."""
+    return [
+        child
+        for child in table.referenced_by
+        if (definition := read_definition(connection, child))
+        and any(key.table == table.name and key.on_delete not in HARMLESS for key in definition.foreign_keys)
+    ]
+
+
 def orphaned_children(connection: BaseDatabaseWrapper, table: TableDefinition) -> dict[str, int]:
     """Count the rows of each child table (and of the table itself) whose parent is missing."""
     found: dict[str, int] = {}
     for child in {*table.referenced_by, table.name}:
         definition = read_definition(connection, child)
-        for key in definition.foreign_keys if definition else ():
-            if key.table in {table.name, split_name(table.name)[1]}:
+        if definition is None:
+            raise refuse("orphans", f"{child} refers to {table.name} and cannot be read; nothing was changed")
+        for key in definition.foreign_keys:
+            if split_name(key.table)[1] == split_name(table.name)[1]:
                 with connection.cursor() as cursor:
                     cursor.execute(orphan_count_sql(child, table.name, key))
                     found[child] = found.get(child, 0) + cursor.fetchone()[0]

@@ -84,7 +84,7 @@ def test_replace_puts_the_file_in_the_tables_place(load: Loads) -> None:
     run = load(people("replace"), "id,name\n2,new\n3,new\nx,bad\n3,again\n")
     assert (run.loaded, run.rejected) == (2, 2)
     assert query("SELECT id, name FROM people ORDER BY id") == [(2, "new"), (3, "new")]
-    assert [name for name in connection.introspection.table_names() if name.startswith(("_stage", "_old"))] == []
+    assert [name for name in connection.introspection.table_names() if name.startswith("_console")] == []
 
 
 def test_replace_by_a_file_without_one_good_row_changes_nothing(load: Loads) -> None:

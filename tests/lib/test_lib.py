@@ -78,10 +78,12 @@ def test_load_data_as_text() -> None:
 
 
 def test_swap_as_text() -> None:
-    assert swap.rename_sql("s.t", 5) == "RENAME TABLE `s`.`t` TO `s`.`_old_5`, `s`.`_stage_5` TO `s`.`t`"
+    assert (
+        swap.rename_sql("s.t", 5) == "RENAME TABLE `s`.`t` TO `s`.`_console_old_5`, `s`.`_console_stage_5` TO `s`.`t`"
+    )
     key = ForeignKey("t_ibfk_1_r4", ("boss",), "t", ("id",), "CASCADE", "RESTRICT")
-    assert swap.foreign_key_sql("t", "_stage_5", key, 5) == (
-        "ALTER TABLE `_stage_5` ADD CONSTRAINT `t_ibfk_1_r5` FOREIGN KEY (`boss`) REFERENCES `_stage_5` (`id`)"
+    assert swap.foreign_key_sql("t", "_stage_5", key, 5, 2) == (
+        "ALTER TABLE `_stage_5` ADD CONSTRAINT `t_ibfk_2_r5` FOREIGN KEY (`boss`) REFERENCES `_stage_5` (`id`)"
         " ON DELETE CASCADE ON UPDATE RESTRICT"
     )
 
