@@ -76,11 +76,12 @@ def retry_orphans(run: Run, schema: Schema, found: Survey, to: Destination) -> i
 
 def _retry_some(run: Run, orphans: list[Reject], schema: Schema, found: Survey, to: Destination) -> int:
     frame = prepared_rejects([bytes(reject.raw) for reject in orphans], found, schema)
-    # An upsert's orphan must not overwrite what a later row of the file has written since.
-    isolation = Isolation(connection, replace(to, upsert=False), frame)
+    # Without `_run` an upsert cannot tell whether this file has written the row since; then it only inserts.
+    isolation = Isolation(connection, replace(to, upsert=to.upsert and to.run_column), frame)
     isolation.prepare()
     with transaction.atomic():
         hold(run)
+        isolation.leave_rows_of_this_run()
         outcome = isolation.load()
         refused = outcome.refusals.keys()
         loaded = [orphans[n] for n in frame["_n"].to_list() if n not in refused]

@@ -68,6 +68,18 @@ class Isolation:
         wraps = {name: wrap for name, wrap in to.wraps.items() if name in names}
         self._insert(INCOMING, self.frame.select("_n", *names), wraps, {})
 
+    def leave_rows_of_this_run(self) -> None:
+        """Leave out what would overwrite rows that this very file has written: one of them may be a later one."""
+        primary = self.to.definition.primary_key
+        if not self.to.upsert or primary is None:
+            return
+        written = (
+            f"SELECT 1 FROM {quote(self.to.table)} t WHERE {equal_sql(primary, 't', 'i')} AND t._run = {self.to.run}"
+        )
+        for (n,) in self._select(f"SELECT i._n FROM {quote(INCOMING)} i WHERE EXISTS ({written})"):
+            self.outcome.refusals[n] = [row_error("", "foreign-key", "Another row of the file has this key.")]
+        self._forget(self.outcome.refusals)
+
     def load(self) -> Outcome:
         """Move what can be moved into the table, inside the batch's transaction."""
         self.frame = _without(self.frame, self.outcome.refusals)

@@ -209,6 +209,19 @@ def test_in_an_upsert_the_last_good_row_of_a_key_wins(load: Loads) -> None:
     assert query("SELECT id, email FROM staff ORDER BY id") == [(1, "ok@x"), (2, "b@x")]
 
 
+def test_an_upsert_finds_a_boss_in_a_later_batch(load: Loads, settings: Any) -> None:
+    load(staff(), "id,boss,email\n1,,old@x\n2,,two@x\n")
+    settings.BATCH_BYTES = 1024
+    more = "".join(f"{n},,p{n}@x\n" for n in range(10, 300))
+    run = load(staff("upsert"), f"id,boss,email\n1,999,new@x\n2,999,early@x\n{more}2,,late@x\n999,,boss@x\n")
+    assert run.batches.count() > 2
+    assert query("SELECT id, boss, email FROM staff WHERE id IN (1, 2) ORDER BY id") == [
+        (1, 999, "new@x"),
+        (2, None, "late@x"),
+    ]
+    assert set(codes(run)) == {2}
+
+
 def test_a_child_that_comes_before_its_parents_table_exists(load: Loads) -> None:
     save_dataset({"name": "people", "schema": {"fields": [ID, NAME], "primaryKey": "id"}})
     parent = {"fields": "person", "reference": {"resource": "people", "fields": "id"}}
