@@ -20,7 +20,8 @@ from .destination import Destination
 from .errors import ErrorGroup, group_errors, merge_groups
 from .isolation import Isolation
 from .loader import limit_of
-from .models import MAX_REJECT_BYTES, Batch, Reject, Run, Status
+from .models import Batch, Reject, Run, Status
+from .rejects import pages
 from .schema import Schema
 from .survey import Survey
 
@@ -62,15 +63,9 @@ def _parents_may_have_come(run: Run, to: Destination) -> bool:
 def retry_orphans(run: Run, schema: Schema, found: Survey, to: Destination) -> int:
     """Try the rows once more that only lacked a parent; return how many went in."""
     loaded = 0
-    rejects = run.rejects.filter(state=Reject.State.OPEN).order_by("row")
-    orphans = [
-        reject
-        for reject in rejects.iterator()
-        if {error["code"] for error in reject.errors} == {"foreign-key"}
-        and reject.end - reject.start <= MAX_REJECT_BYTES
-    ]
-    for at in range(0, len(orphans), 20_000):
-        loaded += _retry_some(run, orphans[at : at + 20_000], schema, found, to)
+    for page in pages(run):
+        orphans = [reject for reject in page if reject.is_orphan]
+        loaded += _retry_some(run, orphans, schema, found, to) if orphans else 0
     return loaded
 
 

@@ -286,6 +286,12 @@ class Reject(models.Model):
         return f"row {self.row} of run {self.run_id}"
 
     @property
+    def is_orphan(self) -> bool:
+        """Tell whether nothing but a missing parent kept the row out, and all of its bytes are here."""
+        whole = self.end - self.start <= MAX_REJECT_BYTES
+        return whole and self.state == self.State.OPEN and {e["code"] for e in self.errors} == {"foreign-key"}
+
+    @property
     def text(self) -> str:
         """Return the row as text; bytes that are no UTF-8 show as �."""
         return bytes(self.raw).decode("utf-8", "replace")

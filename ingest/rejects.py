@@ -1,5 +1,6 @@
 """Rows set aside: how they are kept in the database and written in reports."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -9,7 +10,7 @@ from django.db import connection
 from migration_console.lib.engine import engine
 
 from .errors import RowError
-from .models import Reject
+from .models import Reject, Run
 
 
 @dataclass
@@ -31,6 +32,14 @@ class RejectedRow:
         except UnicodeDecodeError:
             place["raw_hex"] = self.raw.hex()
         return {**place, "errors": self.errors}
+
+
+def pages(run: Run, size: int = 5000) -> Iterator[list[Reject]]:
+    """Yield a run's rejects in the order of the file, some at a time: the MySQL driver fetches whole results."""
+    last = 0
+    while page := list(run.rejects.filter(row__gt=last).order_by("row")[:size]):
+        last = page[-1].row
+        yield page
 
 
 def insert_rejects(run: int, batch: int, rejects: list[RejectedRow]) -> None:

@@ -12,7 +12,7 @@ import orjson
 from migration_console.lib.lake import lake
 
 from .models import Run, Status
-from .rejects import RejectedRow
+from .rejects import RejectedRow, pages
 
 
 def write_report(run: Run, key: str) -> str:
@@ -38,9 +38,10 @@ def report_lines(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _kept(run: Run) -> Iterator[dict[str, Any]]:
-    columns = ("row", "line", "start", "end", "raw", "errors")
-    for values in run.rejects.order_by("row").values_list(*columns).iterator(chunk_size=2000):
-        yield RejectedRow(*values).as_dict()
+    for page in pages(run):
+        for kept in page:
+            reject = RejectedRow(kept.row, kept.line, kept.start, kept.end, bytes(kept.raw), kept.errors)
+            yield reject.as_dict()
 
 
 def _overflow(run: Run) -> Iterator[dict[str, Any]]:
