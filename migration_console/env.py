@@ -25,6 +25,8 @@ def check_database_url(url: str) -> str:
 
 def check_lake_url(url: str) -> str:
     """Check a LAKE_URL: the folder that holds raw/, processed/ and errors/."""
+    if url.startswith("s3:"):
+        raise ValueError("a lake on S3 is not supported yet; use a folder, as in file:var/lake")
     if not url.startswith("file:") or not url.removeprefix("file:").lstrip("/"):
         raise ValueError("use a folder, as in file:var/lake or file:/srv/lake")
     return url
