@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django_celery_beat",
     "migration_console",
     "ingest",
 ]
@@ -101,7 +102,9 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
+# Schedules live in the database: one beat, wherever it runs, and operators change them in the admin.
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)}}
 if CELERY_BROKER_URL.startswith("filesystem:"):
     for _folder in ("messages", "processed", "control"):

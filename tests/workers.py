@@ -50,8 +50,6 @@ class Worker:
         arguments = [
             "worker",
             "--beat",
-            "--schedule",
-            str(var / "beat"),
             "--pool",
             "solo",
             "--loglevel",
