@@ -9,5 +9,10 @@ class IngestConfig(AppConfig):
     name = "ingest"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register system checks and gauges."""
+        from migration_console.lib.gauges import GAUGES
+
         from . import checks  # noqa: F401
+        from .gauges import gauges
+
+        GAUGES.append(gauges)

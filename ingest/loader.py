@@ -77,6 +77,13 @@ class Loader:
         finally:
             engine(connection).end_session(connection)
 
+    def load_sent(self, part: Part, batch: Prepared) -> None:
+        """Load one batch that a client sent for a part that it holds."""
+        try:
+            self._load_with_patience(part, batch)
+        finally:
+            engine(connection).end_session(connection)
+
     def _load_with_patience(self, part: Part, batch: Prepared) -> None:
         """Load one batch; a lost connection or a lock is tried again, whole, with back-off."""
         for attempt in patience():

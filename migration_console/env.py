@@ -1,6 +1,7 @@
 """The environment, typed and checked in one place; every mistake is reported at once."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,11 +25,11 @@ def check_database_url(url: str) -> str:
 
 
 def check_lake_url(url: str) -> str:
-    """Check a LAKE_URL: the folder that holds raw/, processed/ and errors/."""
-    if url.startswith("s3:"):
-        raise ValueError("a lake on S3 is not supported yet; use a folder, as in file:var/lake")
+    """Check a LAKE_URL: the folder or the bucket that holds raw/, processed/, errors/ and backups/."""
+    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?", url):
+        return url
     if not url.startswith("file:") or not url.removeprefix("file:").lstrip("/"):
-        raise ValueError("use a folder, as in file:var/lake or file:/srv/lake")
+        raise ValueError("use a folder, as in file:var/lake or file:/srv/lake, or a bucket, as in s3://bucket/prefix")
     return url
 
 
