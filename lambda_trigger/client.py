@@ -87,8 +87,8 @@ class Console:
         raise Unavailable(f"{request}: {trouble}; the time of this invocation is over after {attempt} attempts")
 
     def _exchange(self, path: str, body: bytes, content_type: str) -> tuple[HTTPResponse, bytes]:
-        # Half of the time that is left, so that a request that hangs leaves time for another.
-        timeout = self.connection.timeout = min(REQUEST, self.left() / 2)
+        # Half of the time that is left, so that a request that hangs leaves time for another; never zero.
+        timeout = self.connection.timeout = min(REQUEST, max(FASTEST, self.left() / 2))
         if self.connection.sock:
             self.connection.sock.settimeout(timeout)
         headers = {"Authorization": f"Token {self.token}", "Content-Type": content_type, "Accept": "application/json"}

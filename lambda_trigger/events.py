@@ -30,8 +30,8 @@ class Object:
 
 def sqs_messages(event: Any) -> list[dict[str, Any]] | None:
     """Return the messages of an SQS event; None where S3 called directly."""
-    records = event.get("Records") if isinstance(event, dict) else None
-    return records if records and records[0].get("eventSource") == "aws:sqs" else None
+    records = s3_records(event)
+    return records if any(_field(record, "eventSource", str, None) == "aws:sqs" for record in records[:1]) else None
 
 
 def message_records(message: dict[str, Any]) -> list[Any]:

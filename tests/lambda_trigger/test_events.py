@@ -93,3 +93,9 @@ def test_a_key_forges_no_line_of_the_log(
         run(forged)
     assert keys(console) == ["raw/a\nERROR forged.csv"]
     assert "raw/a" in caplog.text and "\nERROR forged" not in caplog.text
+
+
+@pytest.mark.parametrize("odd", [None, [], "x", {"Records": 1}, {"Records": [1]}, {"Records": [{"eventName": 1}]}])
+def test_an_event_of_another_form_is_malformed(environment: object, console: Console, odd: object) -> None:
+    with pytest.raises(Malformed, match=r"is missing|expected"):
+        run(odd)
