@@ -3,8 +3,8 @@
     with Function({"CONSOLE_URL": …}) as function:
         answer = function.invoke(event, seconds=30)
 
-As on AWS a process serves many events one after the other, the next one after kill() starts a new process, and
-an event that outlasts its time costs the process its life.
+As on AWS a process serves many events, one after the other (for events at the same time take several Functions); the
+next one after kill() starts a new process; an event that outlasts its time costs the process its life.
 """
 
 import json
@@ -142,7 +142,7 @@ class Function:
         api.events.put((headers, json.dumps(event).encode()))
         well, answer = _answer(api, process, end)
         if not well:
-            if process.poll() is None and answer["errorType"] == "Sandbox.Timedout":
+            if answer["errorType"] == "Sandbox.Timedout":
                 self.kill()
             raise FunctionError(answer)
         return answer

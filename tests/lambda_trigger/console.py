@@ -1,9 +1,11 @@
 """A console that keeps to the contract of POST /files and /validate-transform, and gets into trouble on request."""
 
 import json
+import ssl
 import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -55,6 +57,13 @@ class Console(ThreadingHTTPServer):
         self.closing.set()
         self.shutdown()
         self.server_close()
+
+    def speak_tls(self, certificate: Path) -> None:
+        """Take only TLS from here on, with a certificate and its key in one file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
 
     def want(self, key: str, version: str, data: bytes, *, skip: int = 0) -> None:
         """Ask for the rows of an object of which the header and so many bytes behind it are known."""

@@ -1,9 +1,17 @@
 """How the console is reached: the environment, the token, and when another try makes sense."""
 
+import ipaddress
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lambda_trigger.client import Answered, Misconfigured
 from lambda_trigger.client import Console as Client
@@ -19,6 +27,39 @@ def secret(environment: dict[str, str], console: Console, monkeypatch: pytest.Mo
     boto3.client("secretsmanager").create_secret(Name=name, SecretString=f"{TOKEN}\n")
     monkeypatch.setenv("CONSOLE_TOKEN_SECRET", name)
     return name
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Return a certificate of 127.0.0.1 that nobody has signed but itself, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    address, now = x509.IPAddress(ipaddress.ip_address("127.0.0.1")), datetime.now(UTC)
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    signed = built.add_extension(x509.SubjectAlternativeName([address]), critical=True).sign(key, hashes.SHA256())
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "certificate.pem").write_bytes(secret + signed.public_bytes(Encoding.PEM))
+    return tmp_path / "certificate.pem"
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_no_token(
+    environment: object, console: Console, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.speak_tls(certificate)
+    monkeypatch.setenv("CONSOLE_URL", console.url)
+    before = time.monotonic()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        run(event("direct"))
+    assert (console.requests, time.monotonic() - before < 1) == ([], True)
+
+
+def test_https_goes_where_the_certificate_is_trusted(
+    environment: object, console: Console, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.speak_tls(certificate)
+    monkeypatch.setenv("CONSOLE_URL", console.url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    run(event("direct"))
+    assert len(console.files()) == 1
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,21 @@ def test_sending_begins_where_the_console_says(s3: "S3Client", console: Console)
     assert places(console) == [(2, 1000, False), (1002, 499, True)]
 
 
+def test_sending_ends_where_the_console_says(s3: "S3Client", console: Console) -> None:
+    data = lines(10)
+    event = put(s3, console, data + b"Total: 10 rows\n")
+    console.answer["end"] = len(data)
+    run(event)
+    assert console.received == data[len(HEADER) :]
+    assert places(console) == [(1, 10, True)]
+
+
+def test_nothing_is_sent_where_nothing_is_left(s3: "S3Client", console: Console) -> None:
+    run(put(s3, console, HEADER))
+    assert (console.answer["start"], console.answer["end"]) == (len(HEADER), len(HEADER))
+    assert len(console.requests) == 1
+
+
 def test_the_version_that_the_console_names_is_read(s3: "S3Client", console: Console) -> None:
     event = put(s3, console, lines(10))
     s3.put_object(Bucket=BUCKET, Key="raw/users.csv", Body=b"overwritten\n")
