@@ -54,6 +54,7 @@ def environment(aws: str, console: Console, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     client._secret.cache_clear()
     handler.s3.cache_clear()
     return variables

@@ -156,3 +156,10 @@ def test_an_answer_that_is_not_the_consoles_raises(
     console.trouble[0] = 404
     with pytest.raises(Answered, match="404 not-the-console"), Client(10) as client:
         client.post("/files", b"{}", "application/json")
+
+
+def test_a_request_that_begins_as_the_time_ends_still_has_a_time_out(environment: object, console: Console) -> None:
+    with Client(10) as client:
+        client.deadline = time.monotonic() - 0.001
+        response, _ = client._exchange("/files", b"{}", "application/json")
+    assert response.status == 201
