@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from migration_console.env import ROOT
 from tests.conftest import query
 
 LEASE = 2
+WORKER = ["worker", "--pool", "solo", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+WORKER_AND_BEAT = [*WORKER, "--beat"]
+BEAT = ["beat", "--loglevel", "INFO", "--pidfile", ""]
 
 
 def environment(var: Path, **more: str) -> dict[str, str]:
@@ -43,20 +46,10 @@ def environment(var: Path, **more: str) -> dict[str, str]:
 
 
 class Worker:
-    """One Celery worker, and whatever it started."""
+    """One Celery worker, or beat, and whatever it started."""
 
-    def __init__(self, var: Path, sabotage: str = "", **more: str) -> None:
+    def __init__(self, var: Path, sabotage: str = "", arguments: Sequence[str] = WORKER_AND_BEAT, **more: str) -> None:
         module = ["-m", "tests.sabotage", sabotage] if sabotage else ["-m", "celery", "-A", "migration_console"]
-        arguments = [
-            "worker",
-            "--beat",
-            "--pool",
-            "solo",
-            "--loglevel",
-            "INFO",
-            "--without-gossip",
-            "--without-mingle",
-        ]
         # With a guarantee taken out, fewer and larger batches: each waits for its crash.
         size = {"BATCH_BYTES": str(256 << 10)} if sabotage else {}
         with (var / "worker.log").open("a") as log:
