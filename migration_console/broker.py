@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 QUEUE = "migration-console"
-# Nobody who rings waits longer than this for one answer of the broker.
-ANSWER_SECONDS = 2
+# How long a client waits for a connection: whoever rings has somebody waiting behind it.
+CONNECT_SECONDS = 2
 
 
 def transport_options(url: str, folder: Path, expires: float) -> dict[str, Any]:
@@ -15,9 +15,6 @@ def transport_options(url: str, folder: Path, expires: float) -> dict[str, Any]:
     match urlsplit(url).scheme:
         case "filesystem":
             return _folder(folder)
-        case "amqp" | "amqps":
-            # Without it, what is written to a connection that has died in the meantime is lost unnoticed.
-            return {"confirm_publish": True}
         case "sqs":
             return _sqs(math.ceil(expires))
     return {}
@@ -59,8 +56,8 @@ def _sqs(expires: int) -> dict[str, Any]:
         "sqs-creation-attributes": {"MessageRetentionPeriod": str(max(60, expires))},
         # For sending and deleting; receiving has time-outs of its own.
         "client-config": {
-            "connect_timeout": ANSWER_SECONDS,
-            "read_timeout": ANSWER_SECONDS,
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": CONNECT_SECONDS,
             "retries": {"total_max_attempts": 2},
         },
     }

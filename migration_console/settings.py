@@ -7,7 +7,7 @@ from typing import Any
 
 from django.templatetags.static import static
 
-from .broker import ANSWER_SECONDS, QUEUE, has_remote_control, tls, transport_options
+from .broker import CONNECT_SECONDS, QUEUE, has_remote_control, tls, transport_options
 from .env import ROOT, database, read_env
 
 ENV = read_env()
@@ -154,8 +154,7 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = has_remote_control(CELERY_BROKER_URL)
 CELERY_TASK_DEFAULT_DELIVERY_MODE = "transient"
 # Who rings waits for a few seconds at most. Who listens waits for its broker as long as it takes, and comes back
 # also where RabbitMQ closed the channel over a message that lay too long behind a large file (its consumer_timeout).
-CELERY_BROKER_CONNECTION_TIMEOUT = ANSWER_SECONDS
-CELERY_TASK_ROUTES = {"*": {"confirm_timeout": ANSWER_SECONDS}}
+CELERY_BROKER_CONNECTION_TIMEOUT = CONNECT_SECONDS
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

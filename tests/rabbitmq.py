@@ -77,7 +77,7 @@ class RabbitMQ:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server and its children."""
-        if self.server is not None:
+        if self.server is not None and self.server.poll() is None:
             os.killpg(self.server.pid, number)
 
     def stop(self) -> None:

@@ -56,7 +56,7 @@ class Worker:
             self.process = subprocess.Popen(
                 [sys.executable, *module, *arguments],
                 cwd=ROOT,
-                env=environment(var, **size, **more),
+                env=environment(var, **(size | more)),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
