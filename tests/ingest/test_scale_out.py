@@ -1,6 +1,7 @@
 """Workers on several machines, which share the database, the bucket and the broker and nothing else."""
 
 import io
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from django.db import connection
 from ingest import bell
 from ingest.admission import admit_upload
 from ingest.bell import ring
+from ingest.checks import check_region
 from ingest.datasets import save_dataset
 from ingest.models import Part, Run, Status
 from migration_console.broker import QUEUE, transport_options
@@ -203,3 +205,12 @@ def test_ringing_takes_seconds_where_the_broker_is(
             assert time.monotonic() - began < 8
         finally:
             rabbitmq.start() if state == "down" else rabbitmq.signal(signal.SIGCONT)
+
+
+def test_sqs_without_a_region_is_refused(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CELERY_BROKER_URL = "sqs://"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert check_region() == []
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    assert [problem.id for problem in check_region()] == ["ingest.E002"]
