@@ -1,16 +1,21 @@
 """Django's settings, driven by the environment (env.py)."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.templatetags.static import static
 
+from .broker import CONNECT_SECONDS, QUEUE, has_remote_control, tls, transport_options
 from .env import ROOT, database, read_env
 
 ENV = read_env()
 BASE_DIR = ROOT
 VAR = ENV.var_folder
+# What AWS's containers and other SDKs set; boto3 reads only the other name.
+if "AWS_REGION" in os.environ:
+    os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
 
 SECRET_KEY = ENV.secret_key
 DEBUG = ENV.debug
@@ -133,30 +138,33 @@ MAX_FILE_BYTES = ENV.max_file_bytes
 BATCH_BYTES = ENV.batch_bytes
 PART_BYTES = ENV.part_bytes
 
+# How long a message is worth something: by then the sweep has rung again.
+BELL_SECONDS = 2 * SWEEP_SECONDS
 BROKER_FOLDER = VAR / "broker"
 CELERY_BROKER_URL = ENV.celery_broker_url
+CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_BROKER_URL, BROKER_FOLDER, BELL_SECONDS)
+CELERY_BROKER_USE_SSL = tls(CELERY_BROKER_URL)
+CELERY_TASK_DEFAULT_QUEUE = QUEUE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = has_remote_control(CELERY_BROKER_URL)
+# Messages need not survive the broker: the database does.
+CELERY_TASK_DEFAULT_DELIVERY_MODE = "transient"
+# Who rings waits for a few seconds at most. Who listens waits for its broker as long as it takes, and comes back
+# also where RabbitMQ closed the channel over a message that lay too long behind a large file (its consumer_timeout).
+CELERY_BROKER_CONNECTION_TIMEOUT = CONNECT_SECONDS
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_BROKER_HEARTBEAT = 30
 # Schedules live in the database: one beat, wherever it runs, and operators change them in the admin.
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)}}
-if CELERY_BROKER_URL.startswith("filesystem:"):
-    for _folder in ("messages", "processed", "control"):
-        (BROKER_FOLDER / _folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
-        "data_folder_in": str(BROKER_FOLDER / "messages"),
-        "data_folder_out": str(BROKER_FOLDER / "messages"),
-        "control_folder": str(BROKER_FOLDER / "control"),
-        # Moved on the same disk: through the system's temporary folder a move is a copy and a delete.
-        "store_processed": True,
-        "processed_folder": str(BROKER_FOLDER / "processed"),
-        "polling_interval": 0.1,
-    }
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS)}}
 
 LOGGING = {
     "version": 1,
