@@ -9,7 +9,16 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from migration_console.lib.errors import Problem, Refused
 from migration_console.lib.sqltype import parse_sql_type
@@ -82,7 +91,8 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+NAMES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+Names = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1), WithJsonSchema(NAMES)]
 Character = Annotated[str, AfterValidator(one_ascii_character)]
 
 
@@ -227,7 +237,8 @@ class OnError(Strict):
         return self
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=100)]
+NAME = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 Table = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", max_length=48)]
 
 

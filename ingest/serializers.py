@@ -1,12 +1,14 @@
 """The bodies and queries of the API, and what it answers. The envelope only: rows are the schema's business."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from migration_console.api import Envelope
 
+from .descriptor import Descriptor
 from .finish import totals_of
 from .models import Run, Status
 from .sending import MAX_ROWS
@@ -14,7 +16,31 @@ from .sending import MAX_ROWS
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Value = str | int | float | bool | None
+Count = Annotated[int, Field(ge=0)]
+FileName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,200}$")]
+
+
+def scalar(value: Any) -> Any:
+    """Refuse lists and objects; a number that no float is exactly goes on as its text."""
+    if isinstance(value, list | dict):
+        raise ValueError("give a text, a number, true, false or null")
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def rows(values: list[Any]) -> list[Any]:
+    """Refuse what is no row."""
+    for number, value in enumerate(values):
+        if not isinstance(value, list | dict):
+            raise ValueError(f"row {number} is neither an object nor a list")
+    return values
+
+
+Value = Annotated[Any, AfterValidator(scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
+Rows = Annotated[
+    list[Annotated[Any, WithJsonSchema({"type": ["object", "array"]})]],
+    Field(min_length=1, max_length=MAX_ROWS),
+    AfterValidator(rows),
+]
 
 
 class Query(BaseModel):
@@ -27,7 +53,7 @@ class RowsIn(Envelope):
     """Rows to be judged: objects by column name, or lists in the order of the columns."""
 
     dataset: Name
-    rows: Annotated[list[dict[str, Any] | list[Any]], Field(min_length=1, max_length=MAX_ROWS)]
+    rows: Rows
 
 
 class RowReason(BaseModel):
@@ -99,7 +125,7 @@ class UploadQuery(Query):
     """What a CSV body is: the dataset, the file's name, and why it is loaded although the same bytes were."""
 
     dataset: Name
-    name: Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,200}$")] | None = None
+    name: Annotated[FileName, Field(description="DATASET.csv unless given")] = ""
     reason: Annotated[str, Field(max_length=255)] = ""
 
 
@@ -107,7 +133,7 @@ class FileOut(BaseModel):
     """The run of a file. Where `send` is rows: which bytes to send, from which row and line on, under which epoch."""
 
     run: int | None
-    status: str
+    status: Status | Literal["ignored"]
     send: Literal["rows", "nothing"]
     key: str | None = None
     version: str | None = None
@@ -143,7 +169,7 @@ class RunOut(BaseModel):
     dataset: str | None
     schema_version: int | None
     key: str
-    status: str
+    status: Status
     trigger: str
     attempt: int
     parent: int | None
@@ -190,6 +216,12 @@ def run_out(run: Run) -> dict[str, Any]:
         "archived": run.archived_key,
         "ended": run.closed_at is not None,
     }
+
+
+class DatasetIn(Descriptor):
+    """A dataset's descriptor; the address has its name already."""
+
+    name: Name = ""
 
 
 class DatasetOut(BaseModel):

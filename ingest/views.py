@@ -9,28 +9,37 @@ from django.http import FileResponse, Http404, HttpResponseBase, StreamingHttpRe
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import status
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from migration_console.api import ByName, CsvParser, Newest, StrictJSONParser, TooLarge, parse
+from migration_console.address import Address, Listed
+from migration_console.api import (
+    ByName,
+    CsvParser,
+    LengthRequired,
+    Newest,
+    StrictJSONParser,
+    TooLarge,
+    parse,
+)
 from migration_console.lib.errors import refuse
-from migration_console.openapi import Listed
+from migration_console.openapi import parameters
 
 from . import arrivals, export
 from .corrections import read_csv, resubmit
 from .datasets import remove_dataset, save_dataset
+from .descriptor import NAME
 from .filters import DatasetFilter, RunFilter
 from .models import Batch, Dataset, Run
 from .sending import MAX_ROWS, Place, load_sent
 from .serializers import (
     BatchQuery,
     CorrectionsIn,
+    DatasetIn,
     DatasetOut,
     FileIn,
     FileOut,
+    Query,
     RetryIn,
     RowsAnswer,
     RowsIn,
@@ -42,14 +51,6 @@ from .services import cancel, retry
 
 # A thousand records of 8 KiB; more is no batch.
 MAX_BATCH_BYTES = 8 << 20
-
-
-class LengthRequired(APIException):
-    """A body without a length would look like an empty one."""
-
-    status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_code = "length-required"
-    default_detail = "Send the body with a Content-Length; for curl: --data-binary @FILE."
 
 
 class Body:
@@ -85,10 +86,11 @@ def _is_csv(request: Request) -> bool:
     return (request.content_type or "").partition(";")[0].strip().lower() in CsvParser.media_types
 
 
-class ValidateTransform(APIView):
+class ValidateTransform(Address):
     """Rows to be judged (JSON), or to be loaded into a run (CSV)."""
 
     permissions: ClassVar = {"POST": "ingest.add_run"}
+    reads_query = frozenset({"POST"})
     parser_classes = [StrictJSONParser, CsvParser]
     throttle_scope = "rows"
 
@@ -99,13 +101,7 @@ class ValidateTransform(APIView):
             "CSV: whole lines of the run's file, with their place in the query, are loaded. The same batch again"
             " answers the same; 409 `taken-over` says that a worker goes on."
         ),
-        parameters=[
-            OpenApiParameter(name, kind, description="CSV only")
-            for name, kind in [
-                *dict.fromkeys(["run", "epoch", "start", "end", "row", "line"], int).items(),
-                ("last", bool),
-            ]
-        ],
+        parameters=parameters(BatchQuery, "CSV only: the batch's place"),
         request={"application/json": RowsIn, "text/csv": OpenApiTypes.STR},
         responses={200: RowsAnswer},
     )
@@ -113,8 +109,7 @@ class ValidateTransform(APIView):
         """Judge, or load."""
         if _is_csv(request):
             return Response(_load(request))
-        if request.query_params:
-            raise refuse("unknown-parameter", "rows in JSON are not loaded; the place of a batch goes with text/csv")
+        parse(Query, request.query_params.dict())
         from .checking import check_objects  # Polars, only where rows are judged
 
         body = parse(RowsIn, request.data)
@@ -163,10 +158,11 @@ def get_dataset(name: str) -> Dataset:
     return get_object_or_404(Dataset, name=name, retired=False)
 
 
-class Files(APIView):
+class Files(Address):
     """Files that have come, and files that are sent here."""
 
     permissions: ClassVar = {"POST": "ingest.add_run"}
+    reads_query = frozenset({"POST"})
     parser_classes = [StrictJSONParser, CsvParser]
     throttle_scope = "files"
 
@@ -176,11 +172,7 @@ class Files(APIView):
             "JSON: an object under raw/ has come. It is admitted once, however often it is announced; with `rows` the"
             " answer may ask for its rows.\n\nCSV (or gzip): the body is the file, of the dataset in the query."
         ),
-        parameters=[
-            OpenApiParameter("dataset", str, description="CSV only: whose file the body is"),
-            OpenApiParameter("name", str, description="CSV only: the file's name; DATASET.csv unless given"),
-            OpenApiParameter("reason", str, description="CSV only: why bytes that are loaded already are loaded again"),
-        ],
+        parameters=parameters(UploadQuery, "CSV only"),
         request={"application/json": FileIn, "text/csv": OpenApiTypes.STR, "application/gzip": OpenApiTypes.BINARY},
         responses={200: FileOut, 201: FileOut},
     )
@@ -194,8 +186,7 @@ class Files(APIView):
             body: Any = Body(request, settings.MAX_FILE_BYTES)
             run = arrivals.receive(body, name=name, dataset=dataset, reason=query.reason, user=request.user)
             return Response({"run": run.pk, "status": run.status, "send": "nothing"}, status=201)
-        if request.query_params:
-            raise refuse("unknown-parameter", "the query goes with a file in the body")
+        parse(Query, request.query_params.dict())
         body = parse(FileIn, request.data)
         answer = arrivals.announced(body.bucket, body.key, body.version, rows=body.rows, user=request.user)
         return Response(answer)
@@ -215,7 +206,7 @@ class Runs(Listed):
         return self.answer(run_out)
 
 
-class OneRun(APIView):
+class OneRun(Address):
     """A run."""
 
     permissions: ClassVar = {"GET": "ingest.view_run"}
@@ -227,7 +218,7 @@ class OneRun(APIView):
         return Response(run_out(get_run(pk)))
 
 
-class RetryRun(APIView):
+class RetryRun(Address):
     """A run that did not end well, taken up again."""
 
     permissions: ClassVar = {"POST": "ingest.change_run"}
@@ -236,13 +227,13 @@ class RetryRun(APIView):
     @extend_schema(summary="Take up a run that did not end well", request=RetryIn, responses={202: RunOut})
     def post(self, request: Request, pk: int) -> Response:
         """Take it up."""
-        body = parse(RetryIn, request.data or {})
+        body = parse(RetryIn, request.data)
         run = get_run(pk)
         retry(run, user=request.user, reason=body.reason)
         return Response(run_out(get_run(pk)), status=202)
 
 
-class CancelRun(APIView):
+class CancelRun(Address):
     """A run, asked to stop."""
 
     permissions: ClassVar = {"POST": "ingest.change_run"}
@@ -255,10 +246,11 @@ class CancelRun(APIView):
         return Response(run_out(get_run(pk)), status=202)
 
 
-class Rejects(APIView):
+class Rejects(Address):
     """The rejected rows of a run, and better ones for them."""
 
     permissions: ClassVar = {"GET": "ingest.view_reject", "POST": "ingest.change_reject"}
+    reads_query = frozenset({"GET"})
     parser_classes = [StrictJSONParser, CsvParser]
     throttle_scope = "read"
 
@@ -341,7 +333,10 @@ def dataset_out(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-class OneDataset(APIView):
+@extend_schema(
+    parameters=[OpenApiParameter("name", {"type": "string", "pattern": NAME, "maxLength": 100}, OpenApiParameter.PATH)]
+)
+class OneDataset(Address):
     """A dataset."""
 
     permissions: ClassVar = {
@@ -359,7 +354,7 @@ class OneDataset(APIView):
     @extend_schema(
         summary="Define a dataset, or make a new version of it",
         description="The body is the descriptor: a Frictionless Data Resource with our own keys.",
-        request={"application/json": OpenApiTypes.OBJECT},
+        request=DatasetIn,
         responses={200: DatasetOut, 201: DatasetOut},
     )
     def put(self, request: Request, name: str) -> Response:

@@ -1,6 +1,6 @@
 """How errors look: one shape, whatever went wrong and wherever."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from drf_standardized_errors.formatter import ExceptionFormatter
@@ -24,7 +24,7 @@ class ErrorItem(BaseModel):
 class Errors(BaseModel):
     """How every error looks, whatever the address and the status."""
 
-    type: str
+    type: Literal["validation_error", "client_error", "server_error"]
     errors: list[ErrorItem]
 
 

@@ -1,10 +1,12 @@
 """What every address of the REST API shares: who may, how bodies are read, how lists go on."""
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import orjson
 from knox.auth import TokenAuthentication as KnoxAuthentication
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rest_framework import exceptions, status
@@ -56,7 +58,7 @@ class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox has
 class Allowed(BasePermission):
     """The permission that a view names for the method, `permissions = {"GET": "ingest.view_run"}`; None is open to all.
 
-    A method that is not named is not there, and answered with 405 before anyone is asked who he is.
+    A method that is not named is not there (see routes.py), and answered with 405 whoever asks.
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
@@ -114,6 +116,8 @@ class StrictJSONParser(BaseParser):
         if len(body) > MAX_JSON:
             raise TooLarge(f"The body has more than {MAX_JSON >> 20} MiB; send it in several requests.")
         try:
+            if b"\\u" in body:
+                orjson.loads(body)  # refuses halves of surrogate pairs, which no database could store
             return DECODER.decode(body.decode())
         except (ValueError, RecursionError) as error:
             raise exceptions.ParseError(f"The body is not JSON that can be kept exactly: {error}.") from None
@@ -137,6 +141,17 @@ class TooLarge(exceptions.APIException):
     default_code = "too-large"
 
 
+class LengthRequired(exceptions.APIException):
+    """A body without a length would look like an empty one."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_code = "length-required"
+    default_detail = "Send the body with a Content-Length; for curl: --data-binary @FILE."
+
+
+WRONG_CURSOR = "Take the whole address in `next` or `previous` of a page."
+
+
 class Newest(CursorPagination):
     """Newest first, from page to page by a cursor: what arrives meanwhile neither repeats nor hides a row."""
 
@@ -144,9 +159,36 @@ class Newest(CursorPagination):
     page_size = 100
     page_size_query_param = "page_size"
     max_page_size = 1000
+    position = r"\d{1,18}"
+
+    def get_page_size(self, request: Request) -> int:
+        """Return the size that is asked for; one that cannot be is a mistake, not the default."""
+        text = request.query_params.get("page_size")
+        if text is None:
+            return self.page_size
+        if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= self.max_page_size:
+            raise exceptions.ValidationError({"page_size": f"Give a number from 1 to {self.max_page_size}."})
+        return int(text)
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return the place to go on from; what no page has given is refused."""
+        try:
+            cursor: Any = super().decode_cursor(request)
+        except exceptions.NotFound:
+            raise exceptions.ValidationError({"cursor": WRONG_CURSOR}) from None
+        if cursor and cursor.position is not None and not re.fullmatch(self.position, cursor.position):
+            raise exceptions.ValidationError({"cursor": WRONG_CURSOR})
+        return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the OpenAPI of a page."""
+        address = {"type": ["string", "null"], "format": "uri"}
+        page = {"next": address, "previous": address, "results": schema}
+        return {"type": "object", "properties": page, "required": list(page)}
 
 
 class ByName(Newest):
     """In the order of names."""
 
     ordering = "name"
+    position = r"[a-z0-9._-]{1,100}"

@@ -123,7 +123,7 @@ def test_errors_have_one_shape_everywhere(people: Client) -> None:
     assert people("POST", "/validate-transform", {"dataset": "x", "rows": [GOOD]}).status_code == 404
     for method, path, status in [
         ("GET", "/nowhere", 404), ("GET", "/runs/1", 404), ("GET", "/runs/99999999999999999999", 404),
-        ("DELETE", "/runs", 405), ("GET", "/runs?stauts=failed", 400), ("GET", "/runs?cursor=x", 404),
+        ("DELETE", "/runs", 405), ("GET", "/runs?stauts=failed", 400), ("GET", "/runs?cursor=x", 400),
     ]:  # fmt: skip
         answer = people(method, path)
         assert (answer.status_code, len(errors(answer))) == (status, 1), path
