@@ -125,7 +125,7 @@ class UploadQuery(Query):
     """What a CSV body is: the dataset, the file's name, and why it is loaded although the same bytes were."""
 
     dataset: Name
-    name: Annotated[FileName, Field(description="DATASET.csv unless given")] = ""
+    name: FileName | None = None
     reason: Annotated[str, Field(max_length=255)] = ""
 
 
@@ -221,7 +221,7 @@ def run_out(run: Run) -> dict[str, Any]:
 class DatasetIn(Descriptor):
     """A dataset's descriptor; the address has its name already."""
 
-    name: Name = ""
+    name: Annotated[str, Field(max_length=100)] = ""
 
 
 class DatasetOut(BaseModel):

@@ -361,7 +361,7 @@ class OneDataset(Address):
         """Save it."""
         if not isinstance(request.data, dict):
             raise refuse("descriptor", "the body must be a descriptor, a JSON object")
-        if request.data.get("name", name) != name:
+        if (request.data.get("name") or name) != name:
             raise refuse("descriptor", f"the address says {name!r}, the descriptor {request.data['name']!r}", "/name")
         new = not Dataset.objects.filter(name=name, retired=False).exists()
         version = save_dataset({**request.data, "name": name}, user=request.user)

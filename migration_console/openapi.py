@@ -87,7 +87,9 @@ def permission_of(view: Any, method: str) -> str | None:
 def parameters(query: type[BaseModel], description: str) -> list[OpenApiParameter]:
     """Return the parameters that a model of a query string describes."""
     found = query.model_json_schema()["properties"]
-    return [OpenApiParameter(name, schema, description=description) for name, schema in found.items()]
+    # What may be null is left out of a query.
+    schemas = {name: schema.get("anyOf", [schema])[0] for name, schema in found.items()}
+    return [OpenApiParameter(name, schema, description=description) for name, schema in schemas.items()]
 
 
 def without_slash(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
