@@ -43,6 +43,7 @@ WILDCARDS = re.compile(r"\*|\^.*\$|_(ok|text|ignored)[ _].*", re.DOTALL)
 def known_encoding(name: str) -> str:
     """Return Python's name of an encoding."""
     try:
+        "".encode(name)  # no bytes-to-bytes codec, such as base64
         return codecs.lookup(name).name
     except LookupError:
         raise ValueError(f"the encoding {name!r} is unknown; use utf-8, cp1252, latin-1, utf-16 …") from None
@@ -65,7 +66,7 @@ def known_zone(name: str) -> str:
     """Check the name of a time zone."""
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
         raise ValueError(f"the time zone {name!r} is unknown; use a name such as Europe/Berlin") from None
     return name
 

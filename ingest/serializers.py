@@ -17,7 +17,19 @@ Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Count = Annotated[int, Field(ge=0)]
-FileName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,200}$")]
+
+
+def short_name(name: str) -> str:
+    """Refuse what file systems do."""
+    if len(name.encode()) > 200:
+        raise ValueError("a file's name has at most 200 bytes")
+    return name
+
+
+# Neither hidden nor a path.
+FileName = Annotated[
+    str, Field(pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$", max_length=200), AfterValidator(short_name)
+]
 
 
 def scalar(value: Any) -> Any:
@@ -114,8 +126,8 @@ class FileIn(Envelope):
     """An object that has come; with `rows` the caller would send the rows itself."""
 
     bucket: Annotated[str, Field(max_length=255)] = ""
-    key: Annotated[str, Field(min_length=1, max_length=1024)]
-    version: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    key: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=1024)]
+    version: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=128)] | None = None
     size: Offset | None = None
     sequencer: Annotated[str, Field(max_length=64)] | None = None
     rows: bool = False
@@ -127,6 +139,12 @@ class UploadQuery(Query):
     dataset: Name
     name: FileName | None = None
     reason: Annotated[str, Field(max_length=255)] = ""
+
+
+class FormatQuery(Query):
+    """How rejects are wanted."""
+
+    format: Literal["jsonl", "csv", "xlsx"] | None = None
 
 
 class FileOut(BaseModel):

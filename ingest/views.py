@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
 
+import orjson
 from django.conf import settings
-from django.http import FileResponse, Http404, HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,10 +17,12 @@ from migration_console.address import Address, Listed
 from migration_console.api import (
     ByName,
     CsvParser,
+    FileParser,
     LengthRequired,
     Newest,
     StrictJSONParser,
     TooLarge,
+    kind_of,
     parse,
 )
 from migration_console.lib.errors import refuse
@@ -39,6 +42,7 @@ from .serializers import (
     DatasetOut,
     FileIn,
     FileOut,
+    FormatQuery,
     Query,
     RetryIn,
     RowsAnswer,
@@ -83,7 +87,7 @@ class Body:
 
 
 def _is_csv(request: Request) -> bool:
-    return (request.content_type or "").partition(";")[0].strip().lower() in CsvParser.media_types
+    return kind_of(request) in FileParser.media_types
 
 
 class ValidateTransform(Address):
@@ -109,10 +113,10 @@ class ValidateTransform(Address):
         """Judge, or load."""
         if _is_csv(request):
             return Response(_load(request))
-        parse(Query, request.query_params.dict())
         from .checking import check_objects  # Polars, only where rows are judged
 
         body = parse(RowsIn, request.data)
+        parse(Query, request.query_params.dict())
         version = get_dataset(body.dataset).current
         valid, rejected = check_objects(body.rows, version.schema)
         return Response(
@@ -145,17 +149,18 @@ def batch_out(batch: Batch) -> dict[str, Any]:
 def get_run(pk: int) -> Run:
     """Return a run, or 404."""
     runs = Run.objects.select_related("dataset", "schema_version", "user")
-    return get_object_or_404(runs, pk=pk) if pk < 2**63 else not_there()
-
-
-def not_there() -> Any:
-    """Answer 404."""
-    raise Http404
+    run = runs.filter(pk=pk).first() if pk < 2**63 else None
+    if run is None:
+        raise NotFound(f"There is no run {pk}.")
+    return run
 
 
 def get_dataset(name: str) -> Dataset:
     """Return a dataset that takes files, or 404."""
-    return get_object_or_404(Dataset, name=name, retired=False)
+    dataset = Dataset.objects.filter(name=name, retired=False).first()
+    if dataset is None:
+        raise NotFound(f"There is no dataset {name!r}.")
+    return dataset
 
 
 class Files(Address):
@@ -163,7 +168,7 @@ class Files(Address):
 
     permissions: ClassVar = {"POST": "ingest.add_run"}
     reads_query = frozenset({"POST"})
-    parser_classes = [StrictJSONParser, CsvParser]
+    parser_classes = [StrictJSONParser, FileParser]
     throttle_scope = "files"
 
     @extend_schema(
@@ -181,13 +186,12 @@ class Files(Address):
         if _is_csv(request):
             query = parse(UploadQuery, request.query_params.dict())
             dataset = get_dataset(query.dataset)
-            gzipped = (request.content_type or "").startswith("application/gzip")
-            name = query.name or f"{dataset.name}.csv{'.gz' if gzipped else ''}"
+            name = query.name or f"{dataset.name}.csv{'.gz' if kind_of(request) == 'application/gzip' else ''}"
             body: Any = Body(request, settings.MAX_FILE_BYTES)
             run = arrivals.receive(body, name=name, dataset=dataset, reason=query.reason, user=request.user)
-            return Response({"run": run.pk, "status": run.status, "send": "nothing"}, status=201)
-        parse(Query, request.query_params.dict())
+            return Response({"run": run.pk, "status": run.status, "send": "nothing", "key": run.key}, status=201)
         body = parse(FileIn, request.data)
+        parse(Query, request.query_params.dict())
         answer = arrivals.announced(body.bucket, body.key, body.version, rows=body.rows, user=request.user)
         return Response(answer)
 
@@ -256,9 +260,7 @@ class Rejects(Address):
 
     @extend_schema(
         summary="The rejected rows, streamed",
-        parameters=[
-            OpenApiParameter("format", str, enum=list(export.FORMATS), description="jsonl unless given, or by Accept")
-        ],
+        parameters=parameters(FormatQuery, "jsonl unless given, or by Accept"),
         responses={(200, kind): OpenApiTypes.BINARY for kind in export.FORMATS.values()},
     )
     def get(self, request: Request, pk: int) -> HttpResponseBase:
@@ -295,13 +297,9 @@ class Rejects(Address):
 
 
 def _format(request: Request) -> str:
-    wanted = request.query_params.get("format")
-    if wanted is None:
-        accept = request.headers.get("Accept", "")
-        wanted = next((name for name, kind in export.FORMATS.items() if kind in accept), "jsonl")
-    if wanted not in export.FORMATS or set(request.query_params) - {"format"}:
-        raise refuse("format", f"ask for one of: {', '.join(export.FORMATS)}", "format")
-    return wanted
+    wanted = parse(FormatQuery, request.query_params.dict()).format
+    accept = request.headers.get("Accept", "")
+    return wanted or next((name for name, kind in export.FORMATS.items() if kind in accept), "jsonl")
 
 
 class Datasets(Listed):
@@ -364,7 +362,7 @@ class OneDataset(Address):
         if (request.data.get("name") or name) != name:
             raise refuse("descriptor", f"the address says {name!r}, the descriptor {request.data['name']!r}", "/name")
         new = not Dataset.objects.filter(name=name, retired=False).exists()
-        version = save_dataset({**request.data, "name": name}, user=request.user)
+        version = save_dataset(_storable({**request.data, "name": name}), user=request.user)
         return Response(dataset_out(version.dataset), status=201 if new else 200)
 
     @extend_schema(
@@ -376,3 +374,12 @@ class OneDataset(Address):
         """Retire it."""
         remove_dataset(get_dataset(name))
         return Response(status=204)
+
+
+def _storable(descriptor: dict[str, Any]) -> dict[str, Any]:
+    """Return a descriptor as the database keeps it: numbers that no float is exactly as their text."""
+    try:
+        found: dict[str, Any] = orjson.loads(orjson.dumps(descriptor, default=str))
+    except TypeError as error:
+        raise refuse("descriptor", f"the descriptor cannot be kept: {error}") from None
+    return found

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,6 +28,8 @@ class Address(APIView):
                 Problem("unknown-parameter", "this address takes no such parameter", name)
                 for name in request.query_params
             )
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+            raise UnsupportedMediaType("", "Send the body as it is; a gzipped file goes as application/gzip to /files.")
         # Chunks: Django would take a body of unknown length for an empty one.
         if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequired

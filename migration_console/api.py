@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
 from knox.auth import TokenAuthentication as KnoxAuthentication
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rest_framework import exceptions, status
@@ -40,9 +39,15 @@ def parse(model: type[M], data: object) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         raise Refused(
-            Problem(details["type"].replace("_", "-"), details["msg"], ".".join(map(str, details["loc"])))
+            Problem(details["type"].replace("_", "-"), _words(details), ".".join(map(str, details["loc"])))
             for details in error.errors(include_url=False, include_input=False, include_context=False)
         ) from None
+
+
+def _words(details: Any) -> str:
+    if details["type"] == "model_type":
+        return "the body must be a JSON object"
+    return str(details["msg"]).removeprefix("Value error, ")
 
 
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox has no types
@@ -75,8 +80,7 @@ class AnyAccept(BaseContentNegotiation):
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         """Return the parser of the body's content type; none means 415."""
-        kind = (request.content_type or "").partition(";")[0].strip().lower()
-        return next((parser for parser in parsers if kind in parser.media_types), None)
+        return next((parser for parser in parsers if kind_of(request) in parser.media_types), None)
 
     def select_renderer(self, _request: Request, renderers: Any, _suffix: Any = None) -> Any:
         """Return the first one."""
@@ -101,6 +105,7 @@ def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is no JSON")
 
 
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_float=_exact, parse_constant=_no_constant)
 
 
@@ -116,22 +121,34 @@ class StrictJSONParser(BaseParser):
         if len(body) > MAX_JSON:
             raise TooLarge(f"The body has more than {MAX_JSON >> 20} MiB; send it in several requests.")
         try:
-            if b"\\u" in body:
-                orjson.loads(body)  # refuses halves of surrogate pairs, which no database could store
-            return DECODER.decode(body.decode())
+            found = DECODER.decode(body.decode())
+            if HALF.search(body):
+                json.dumps(found, ensure_ascii=False, default=str).encode()  # no database stores half a surrogate pair
+            return found
         except (ValueError, RecursionError) as error:
             raise exceptions.ParseError(f"The body is not JSON that can be kept exactly: {error}.") from None
 
 
 class CsvParser(BaseParser):
-    """CSV, plain or gzipped, as the stream that it is: a file is never held in memory."""
+    """CSV as the stream that it is: a file is never held in memory."""
 
     media_type = "text/csv"
-    media_types = ("text/csv", "application/gzip")
+    media_types: tuple[str, ...] = ("text/csv",)
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the stream."""
         return stream
+
+
+class FileParser(CsvParser):
+    """CSV, plain or gzipped."""
+
+    media_types = ("text/csv", "application/gzip")
+
+
+def kind_of(request: Request) -> str:
+    """Return the body's content type without its parameters."""
+    return (request.content_type or "").partition(";")[0].strip().lower()
 
 
 class TooLarge(exceptions.APIException):

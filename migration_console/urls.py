@@ -17,5 +17,6 @@ urlpatterns = [
     *both("schema", Document, "schema"),
     *both("docs", Docs, "docs"),
 ]
+handler400 = "migration_console.answers.bad_request"
 handler404 = "migration_console.answers.not_found"
 handler500 = "migration_console.answers.server_error"

@@ -109,7 +109,8 @@ def test_no_answer_is_undescribed(
     done = subprocess.run(
         [
             sys.executable, "-m", "schemathesis.cli", "run", str(described), "--url", live_server.url,
-            "--header", f"Authorization: Token {script.token}", "--header", "Connection: close", "--checks", ",".join(CHECKS),
+            "--header", f"Authorization: Token {script.token}", "--header", "Connection: close",
+            "--checks", ",".join(CHECKS),
             "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--seed", str(seed),
             "--continue-on-failure", "--generation-database", "none", "--warnings", "off", "--no-color",
         ],

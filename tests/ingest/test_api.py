@@ -97,9 +97,9 @@ def test_numbers_in_json_are_exact_or_refused(people: Client, value: bytes, kept
 @pytest.mark.parametrize(
     ("body", "code", "attr"),
     [
-        (b"{", "parse_error", None),
-        (b'{"dataset": "people", "rows": [], "rows": []}', "parse_error", None),
-        (b'{"dataset": "people", "rows": [NaN]}', "parse_error", None),
+        (b"{", "parse-error", None),
+        (b'{"dataset": "people", "rows": [], "rows": []}', "parse-error", None),
+        (b'{"dataset": "people", "rows": [NaN]}', "parse-error", None),
         (b"[]", "model-type", None),
         (b'{"dataset": "people", "rows": []}', "too-short", "rows"),
         (b'{"dataset": "people", "rows": [{}], "row": 1}', "extra-forbidden", "row"),
@@ -279,7 +279,7 @@ def test_lists_are_filtered_and_go_on_by_cursor(people: Client) -> None:
         path = (page["next"] or "").removeprefix("http://testserver")
     assert (len(seen), seen) == (5, sorted(seen, reverse=True))
     assert people("GET", "/runs?status=failed").json()["results"] == []
-    assert errors(people("GET", "/runs?status=lost")) == [("invalid_choice", "status")]
+    assert errors(people("GET", "/runs?status=lost")) == [("invalid-choice", "status")]
 
 
 def test_datasets_are_defined_listed_and_retired(people: Client) -> None:
