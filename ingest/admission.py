@@ -53,14 +53,19 @@ def nothing(_run: Run) -> None:
 
 def announce(key: str, version: str | None, *, trigger: str) -> Run | None:
     """Admit a key that somebody says has come: every version of it, oldest first; returns the run of the named
-    one, or of the newest. None where nothing is there and no version was named.
+    one, or of the newest. None where nothing is there, no version was named, and the key never had a run.
 
     The older ones too, so that runs of one key are numbered in the order of its versions, in whatever order
     the announcements come: `is_superseded` goes by that.
     """
+    known = Run.objects.filter(bucket=lake().bucket, key_hash=key_hash(key), version=version or "").first()
+    if known is not None:
+        return known  # announced before, and the older ones with it
     runs = {found.id: admit(found, trigger=trigger)[0] for found in lake().versions(key)}
     if version is None:
-        return next(reversed(runs.values()), None)
+        # Announced once more, and loaded and moved away meanwhile.
+        past = Run.objects.filter(bucket=lake().bucket, key_hash=key_hash(key))
+        return next(reversed(runs.values()), None) or past.first()
     # A version that is not there any more has a run already, or gets one that ends as gone.
     return runs.get(version) or admit(Version(key, version, 0), trigger=trigger)[0]
 

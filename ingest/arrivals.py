@@ -23,13 +23,15 @@ def announced(bucket: str, key: str, version: str | None, *, rows: bool, user: A
     if mine is None or not mine.startswith("raw/") or mine.endswith("/"):
         return IGNORED
     run = announce(mine, version, trigger="event" if bucket else "api")
+    if run is None and bucket:
+        return {"run": None, "status": "gone", "send": "nothing"}  # an event may come when all is over
     if run is None:
         raise Gone(f"{key} is not there")
-    if run.user is None:
+    if run.user_id is None:
         Run.objects.filter(pk=run.pk, user=None).update(user=user)
     part = offer(run) if rows else None
-    if part is None and run.closed_at is None:
-        ring(run)
+    if part is None and run.closed_at is None and run.rung_at is None:
+        ring(run)  # once: the sweep rings again where a bell was lost
     run.refresh_from_db()
     answer = {"run": run.pk, "status": run.status, "send": "nothing", "key": key, "version": run.version}
     if part is None:

@@ -72,7 +72,7 @@ def load_sent(run: Run, place: Place, data: bytes, *, last: bool) -> Batch:
         raise refuse("too-many-rows", f"the batch has {batch.rows} rows; {MAX_ROWS} is the limit")
     try:
         with transient_errors():
-            Loader(run, schema, found, _destination(run.pk), lambda _rows: None).load_sent(part, batch)
+            Loader(run, schema, found, _destination(run.pk), lambda _rows: None).load_batch(part, batch)
     except Cancelled:
         _leave(run, part)
         raise Fenced(f"{run} was cancelled") from None

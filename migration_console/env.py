@@ -119,6 +119,8 @@ def database(url: str) -> dict[str, Any]:
         "init_command": f"SET sql_mode='{SQL_MODE}', time_zone='+00:00', innodb_lock_wait_timeout=10",
     }
     config["TEST"] = {"CHARSET": "utf8mb4"}
+    # A request that loads a batch takes less time than a new connection; one that the server has closed is replaced.
+    config |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     return config
 
 

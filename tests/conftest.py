@@ -1,6 +1,7 @@
 """Fixtures: a lake of its own for each test, and tables that go with it."""
 
 import io
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def s3_server() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server.start()
     host, port = server.get_host_and_port()
     # For this process and those that tests start.

@@ -28,7 +28,7 @@ from .lake import Version
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import CompletedPartTypeDef
+    from types_boto3_s3.type_defs import CompletedPartTypeDef, CopySourceTypeDef
 
 log = logging.getLogger(__name__)
 CONFIG = Config(
@@ -60,9 +60,9 @@ class Bucket:
     """A lake in a bucket, below a prefix that its keys do not show."""
 
     def __init__(self, bucket: str, prefix: str = "", max_copy: int = MAX_COPY) -> None:
-        self.bucket, self.prefix = bucket, prefix
+        self.bucket, self.prefix, self.max_copy = bucket, prefix, max_copy
         self.client: S3Client = boto3.session.Session().client("s3", config=CONFIG)
-        self.transfer = TransferConfig(multipart_threshold=max_copy + 1, multipart_chunksize=min(max_copy, 512 << 20))
+        self.transfer = TransferConfig(multipart_threshold=max_copy, multipart_chunksize=min(max_copy, 512 << 20))
         self._refuse_unversioned()
 
     def _refuse_unversioned(self) -> None:
@@ -170,9 +170,14 @@ class Bucket:
                 return found
         except Gone:
             pass
-        source = {"Bucket": self.bucket, "Key": self.prefix + version.key, "VersionId": version.id}
+        source: CopySourceTypeDef = {
+            "Bucket": self.bucket, "Key": self.prefix + version.key, "VersionId": version.id,
+        }  # fmt: skip
         with _answers(version.key):
-            self.client.copy(source, self.bucket, self.prefix + key, Config=self.transfer)  # type: ignore[arg-type]
+            if version.size <= self.max_copy:
+                done = self.client.copy_object(Bucket=self.bucket, Key=self.prefix + key, CopySource=source)
+                return Version(key, done["VersionId"], version.size)
+            self.client.copy(source, self.bucket, self.prefix + key, Config=self.transfer)
         return self.stat(key)
 
     def delete(self, version: Version) -> None:
