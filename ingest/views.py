@@ -214,7 +214,6 @@ class OneRun(Address):
     """A run."""
 
     permissions: ClassVar = {"GET": "ingest.view_run"}
-    throttle_scope = "read"
 
     @extend_schema(summary="A run; poll it until `ended`", responses={200: RunOut})
     def get(self, _request: Request, pk: int) -> Response:
@@ -226,7 +225,6 @@ class RetryRun(Address):
     """A run that did not end well, taken up again."""
 
     permissions: ClassVar = {"POST": "ingest.change_run"}
-    throttle_scope = "write"
 
     @extend_schema(summary="Take up a run that did not end well", request=RetryIn, responses={202: RunOut})
     def post(self, request: Request, pk: int) -> Response:
@@ -241,7 +239,6 @@ class CancelRun(Address):
     """A run, asked to stop."""
 
     permissions: ClassVar = {"POST": "ingest.change_run"}
-    throttle_scope = "write"
 
     @extend_schema(summary="Stop a run at its next batch; what is loaded stays", request=None, responses={202: RunOut})
     def post(self, _request: Request, pk: int) -> Response:
@@ -256,7 +253,6 @@ class Rejects(Address):
     permissions: ClassVar = {"GET": "ingest.view_reject", "POST": "ingest.change_reject"}
     reads_query = frozenset({"GET"})
     parser_classes = [StrictJSONParser, CsvParser]
-    throttle_scope = "read"
 
     @extend_schema(
         summary="The rejected rows, streamed",
@@ -342,7 +338,6 @@ class OneDataset(Address):
         "PUT": "ingest.change_dataset",
         "DELETE": "ingest.delete_dataset",
     }
-    throttle_scope = "write"
 
     @extend_schema(summary="A dataset", responses={200: DatasetOut})
     def get(self, _request: Request, name: str) -> Response:

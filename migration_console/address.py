@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -19,9 +20,12 @@ class Address(APIView):
     permissions: ClassVar[dict[str, str | None]] = {}
     # The methods that look at the query, and refuse by themselves what they do not know.
     reads_query: ClassVar[frozenset[str]] = frozenset()
+    # Which throttle counts the requests; unless named, what only looks and what changes something count apart.
+    throttle_scope = ""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check what every request must keep to, once it is known who asks."""
+        self.throttle_scope = self.throttle_scope or ("read" if request.method in SAFE_METHODS else "write")
         super().initial(request, *args, **kwargs)
         if request.query_params and request.method in self.permissions.keys() - self.reads_query:
             raise Refused(
@@ -38,7 +42,6 @@ class Address(APIView):
 class Listed(Address, GenericAPIView[Any]):
     """A list, page by page."""
 
-    throttle_scope = "read"
     reads_query = frozenset({"GET"})
 
     def answer(self, show: Callable[[Any], Any]) -> Response:

@@ -11,6 +11,7 @@ from ingest.models import Run
 from tests.conftest import Client
 from tests.ingest.test_api import FILE, GOOD, PEOPLE, errors, upload
 
+pytestmark = pytest.mark.database
 FIELDS = PEOPLE["schema"]["fields"]
 
 
