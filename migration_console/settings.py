@@ -66,8 +66,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
 
-# Shared by all processes and machines: the throttles count there.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "_console_cache"}}
+# Shared by all processes of a machine: the throttles count there. In the database each request would wait for a
+# commit, which takes longer than judging a thousand rows.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": VAR / "cache"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -90,7 +91,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["migration_console.api.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["migration_console.api.Allowed"],
     "DEFAULT_PARSER_CLASSES": ["migration_console.api.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["migration_console.api.FastJSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "migration_console.api.AnyAccept",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "migration_console.openapi.Described",
