@@ -6,6 +6,7 @@ the child's reasons; the original bytes stay as they came.
 
 import csv
 import io
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
@@ -166,15 +167,18 @@ def read_csv(source: BinaryIO, limit: int) -> dict[int, Values]:
     lines = csv.DictReader(io.TextIOWrapper(source, encoding="utf-8-sig", newline=""), strict=True)
     found: dict[int, Values] = {}
     try:
-        if "_row" not in (lines.fieldnames or []):
-            raise refuse("missing-column", "the first line must name the columns, _row among them")
+        names = list(lines.fieldnames or [])
+        if "_row" not in names or len(set(names)) < len(names):
+            raise refuse("missing-column", "the first line must name the columns, each once, _row among them")
         for line in lines:
             row = line.pop("_row")
-            if not row.isdecimal() or int(row) in found or None in line or None in line.values():
+            if not re.fullmatch("[0-9]{1,18}", row) or int(row) in found or None in line or None in line.values():
                 raise refuse("row", f"line {lines.line_num} has no row number of its own, or too few or many fields")
             found[int(row)] = {name: value or None for name, value in line.items() if not name.startswith("_")}
             if len(found) > limit:
                 raise refuse("too-many-rows", f"send at most {limit} rows at a time")
     except (csv.Error, UnicodeDecodeError) as error:
         raise refuse("not-csv", f"line {lines.line_num}: {error}") from None
+    if not found:
+        raise refuse("no-rows", "there is no row below the names of the columns")
     return found

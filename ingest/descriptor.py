@@ -9,7 +9,16 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from migration_console.lib.errors import Problem, Refused
 from migration_console.lib.sqltype import parse_sql_type
@@ -34,6 +43,7 @@ WILDCARDS = re.compile(r"\*|\^.*\$|_(ok|text|ignored)[ _].*", re.DOTALL)
 def known_encoding(name: str) -> str:
     """Return Python's name of an encoding."""
     try:
+        "".encode(name)  # no bytes-to-bytes codec, such as base64
         return codecs.lookup(name).name
     except LookupError:
         raise ValueError(f"the encoding {name!r} is unknown; use utf-8, cp1252, latin-1, utf-16 …") from None
@@ -56,7 +66,7 @@ def known_zone(name: str) -> str:
     """Check the name of a time zone."""
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
         raise ValueError(f"the time zone {name!r} is unknown; use a name such as Europe/Berlin") from None
     return name
 
@@ -82,7 +92,8 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+NAMES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+Names = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1), WithJsonSchema(NAMES)]
 Character = Annotated[str, AfterValidator(one_ascii_character)]
 
 
@@ -227,7 +238,8 @@ class OnError(Strict):
         return self
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=100)]
+NAME = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 Table = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", max_length=48)]
 
 

@@ -1,12 +1,14 @@
 """The bodies and queries of the API, and what it answers. The envelope only: rows are the schema's business."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from migration_console.api import Envelope
 
+from .descriptor import Descriptor
 from .finish import totals_of
 from .models import Run, Status
 from .sending import MAX_ROWS
@@ -14,7 +16,29 @@ from .sending import MAX_ROWS
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Value = str | int | float | bool | None
+
+
+def short_name(name: str) -> str:
+    """Refuse what file systems do."""
+    if len(name.encode()) > 200:
+        raise ValueError("a file's name has at most 200 bytes")
+    return name
+
+
+# Neither hidden nor a path.
+FileName = Annotated[
+    str, Field(pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$", max_length=200), AfterValidator(short_name)
+]
+
+
+def scalar(value: Any) -> Any:
+    """Refuse lists and objects; a number that no float is exactly goes on as its text."""
+    if isinstance(value, list | dict):
+        raise ValueError("give a text, a number, true, false or null")
+    return str(value) if isinstance(value, Decimal) else value
+
+
+Value = Annotated[Any, AfterValidator(scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
 
 
 class Query(BaseModel):
@@ -104,8 +128,8 @@ class FileIn(Envelope):
     """An object that has come; with `rows` the caller would send the rows itself."""
 
     bucket: Annotated[str, Field(max_length=255)] = ""
-    key: Annotated[str, Field(min_length=1, max_length=1024)]
-    version: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    key: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=1024)]
+    version: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=128)] | None = None
     size: Offset | None = None
     sequencer: Annotated[str, Field(max_length=64)] | None = None
     rows: bool = False
@@ -115,15 +139,21 @@ class UploadQuery(Query):
     """What a CSV body is: the dataset, the file's name, and why it is loaded although the same bytes were."""
 
     dataset: Name
-    name: Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,200}$")] | None = None
+    name: FileName | None = None
     reason: Annotated[str, Field(max_length=255)] = ""
+
+
+class FormatQuery(Query):
+    """How rejects are wanted."""
+
+    format: Literal["jsonl", "csv", "xlsx"] | None = None
 
 
 class FileOut(BaseModel):
     """The run of a file. Where `send` is rows: which bytes to send, from which row and line on, under which epoch."""
 
     run: int | None
-    status: str
+    status: Status | Literal["ignored"]
     send: Literal["rows", "nothing"]
     key: str | None = None
     version: str | None = None
@@ -159,7 +189,7 @@ class RunOut(BaseModel):
     dataset: str | None
     schema_version: int | None
     key: str
-    status: str
+    status: Status
     trigger: str
     attempt: int
     parent: int | None
@@ -206,6 +236,12 @@ def run_out(run: Run) -> dict[str, Any]:
         "archived": run.archived_key,
         "ended": run.closed_at is not None,
     }
+
+
+class DatasetIn(Descriptor):
+    """A dataset's descriptor; the address has its name already."""
+
+    name: Annotated[str, Field(max_length=100)] = ""
 
 
 class DatasetOut(BaseModel):

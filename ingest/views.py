@@ -4,33 +4,46 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
 
+import orjson
 from django.conf import settings
-from django.http import FileResponse, Http404, HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from migration_console.api import ByName, CsvParser, Newest, StrictJSONParser, TooLarge, parse
+from migration_console.address import Address, Listed
+from migration_console.api import (
+    ByName,
+    CsvParser,
+    FileParser,
+    LengthRequired,
+    Newest,
+    StrictJSONParser,
+    TooLarge,
+    kind_of,
+    parse,
+)
 from migration_console.lib.errors import refuse
-from migration_console.openapi import Listed
+from migration_console.openapi import parameters
 
 from . import arrivals, export
 from .corrections import read_csv, resubmit
 from .datasets import remove_dataset, save_dataset
+from .descriptor import NAME
 from .filters import DatasetFilter, RunFilter
 from .models import Batch, Dataset, Run, SchemaVersion
 from .sending import MAX_ROWS, Place, load_sent
 from .serializers import (
     BatchQuery,
     CorrectionsIn,
+    DatasetIn,
     DatasetOut,
     FileIn,
     FileOut,
+    FormatQuery,
+    Query,
     RetryIn,
     RowsAnswer,
     RowsIn,
@@ -42,14 +55,6 @@ from .services import cancel, retry
 
 # A thousand records of 8 KiB; more is no batch.
 MAX_BATCH_BYTES = 8 << 20
-
-
-class LengthRequired(APIException):
-    """A body without a length would look like an empty one."""
-
-    status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_code = "length-required"
-    default_detail = "Send the body with a Content-Length; for curl: --data-binary @FILE."
 
 
 class Body:
@@ -82,13 +87,14 @@ class Body:
 
 
 def _is_csv(request: Request) -> bool:
-    return (request.content_type or "").partition(";")[0].strip().lower() in CsvParser.media_types
+    return kind_of(request) in FileParser.media_types
 
 
-class ValidateTransform(APIView):
+class ValidateTransform(Address):
     """Rows to be judged (JSON), or to be loaded into a run (CSV)."""
 
     permissions: ClassVar = {"POST": "ingest.add_run"}
+    reads_query = frozenset({"POST"})
     parser_classes = [StrictJSONParser, CsvParser]
     throttle_scope = "rows"
 
@@ -99,13 +105,7 @@ class ValidateTransform(APIView):
             "CSV: whole lines of the run's file, with their place in the query, are loaded. The same batch again"
             " answers the same; 409 `taken-over` says that a worker goes on."
         ),
-        parameters=[
-            OpenApiParameter(name, kind, description="CSV only")
-            for name, kind in [
-                *dict.fromkeys(["run", "epoch", "start", "end", "row", "line"], int).items(),
-                ("last", bool),
-            ]
-        ],
+        parameters=parameters(BatchQuery, "CSV only: the batch's place"),
         request={"application/json": RowsIn, "text/csv": OpenApiTypes.STR},
         responses={200: RowsAnswer},
     )
@@ -113,11 +113,10 @@ class ValidateTransform(APIView):
         """Judge, or load."""
         if _is_csv(request):
             return Response(_load(request))
-        if request.query_params:
-            raise refuse("unknown-parameter", "rows in JSON are not loaded; the place of a batch goes with text/csv")
         from .checking import check_objects  # Polars, only where rows are judged
 
         body = parse(RowsIn, request.data)
+        parse(Query, request.query_params.dict())
         version = current_version(body.dataset)
         valid, rejected = check_objects(body.rows, version.schema)
         return Response(
@@ -150,30 +149,34 @@ def batch_out(batch: Batch) -> dict[str, Any]:
 def get_run(pk: int) -> Run:
     """Return a run, or 404."""
     runs = Run.objects.select_related("dataset", "schema_version", "user")
-    return get_object_or_404(runs, pk=pk) if pk < 2**63 else not_there()
-
-
-def not_there() -> Any:
-    """Answer 404."""
-    raise Http404
+    run = runs.filter(pk=pk).first() if pk < 2**63 else None
+    if run is None:
+        raise NotFound(f"There is no run {pk}.")
+    return run
 
 
 def get_dataset(name: str) -> Dataset:
     """Return a dataset that takes files, or 404."""
-    return get_object_or_404(Dataset, name=name, retired=False)
+    dataset = Dataset.objects.filter(name=name, retired=False).first()
+    if dataset is None:
+        raise NotFound(f"There is no dataset {name!r}.")
+    return dataset
 
 
 def current_version(name: str) -> SchemaVersion:
     """Return the newest schema version of a dataset that takes files, or 404; in one query."""
     found = SchemaVersion.objects.filter(dataset__name=name, dataset__retired=False).order_by("-number").first()
-    return found if found is not None else not_there()
+    if found is None:
+        raise NotFound(f"There is no dataset {name!r}.")
+    return found
 
 
-class Files(APIView):
+class Files(Address):
     """Files that have come, and files that are sent here."""
 
     permissions: ClassVar = {"POST": "ingest.add_run"}
-    parser_classes = [StrictJSONParser, CsvParser]
+    reads_query = frozenset({"POST"})
+    parser_classes = [StrictJSONParser, FileParser]
     throttle_scope = "files"
 
     @extend_schema(
@@ -182,11 +185,7 @@ class Files(APIView):
             "JSON: an object under raw/ has come. It is admitted once, however often it is announced; with `rows` the"
             " answer may ask for its rows.\n\nCSV (or gzip): the body is the file, of the dataset in the query."
         ),
-        parameters=[
-            OpenApiParameter("dataset", str, description="CSV only: whose file the body is"),
-            OpenApiParameter("name", str, description="CSV only: the file's name; DATASET.csv unless given"),
-            OpenApiParameter("reason", str, description="CSV only: why bytes that are loaded already are loaded again"),
-        ],
+        parameters=parameters(UploadQuery, "CSV only"),
         request={"application/json": FileIn, "text/csv": OpenApiTypes.STR, "application/gzip": OpenApiTypes.BINARY},
         responses={200: FileOut, 201: FileOut},
     )
@@ -195,14 +194,12 @@ class Files(APIView):
         if _is_csv(request):
             query = parse(UploadQuery, request.query_params.dict())
             dataset = get_dataset(query.dataset)
-            gzipped = (request.content_type or "").startswith("application/gzip")
-            name = query.name or f"{dataset.name}.csv{'.gz' if gzipped else ''}"
+            name = query.name or f"{dataset.name}.csv{'.gz' if kind_of(request) == 'application/gzip' else ''}"
             body: Any = Body(request, settings.MAX_FILE_BYTES)
             run = arrivals.receive(body, name=name, dataset=dataset, reason=query.reason, user=request.user)
-            return Response({"run": run.pk, "status": run.status, "send": "nothing"}, status=201)
-        if request.query_params:
-            raise refuse("unknown-parameter", "the query goes with a file in the body")
+            return Response({"run": run.pk, "status": run.status, "send": "nothing", "key": run.key}, status=201)
         body = parse(FileIn, request.data)
+        parse(Query, request.query_params.dict())
         answer = arrivals.announced(body.bucket, body.key, body.version, rows=body.rows, user=request.user)
         return Response(answer)
 
@@ -221,11 +218,10 @@ class Runs(Listed):
         return self.answer(run_out)
 
 
-class OneRun(APIView):
+class OneRun(Address):
     """A run."""
 
     permissions: ClassVar = {"GET": "ingest.view_run"}
-    throttle_scope = "read"
 
     @extend_schema(summary="A run; poll it until `ended`", responses={200: RunOut})
     def get(self, _request: Request, pk: int) -> Response:
@@ -233,26 +229,24 @@ class OneRun(APIView):
         return Response(run_out(get_run(pk)))
 
 
-class RetryRun(APIView):
+class RetryRun(Address):
     """A run that did not end well, taken up again."""
 
     permissions: ClassVar = {"POST": "ingest.change_run"}
-    throttle_scope = "write"
 
     @extend_schema(summary="Take up a run that did not end well", request=RetryIn, responses={202: RunOut})
     def post(self, request: Request, pk: int) -> Response:
         """Take it up."""
-        body = parse(RetryIn, request.data or {})
+        body = parse(RetryIn, request.data)
         run = get_run(pk)
         retry(run, user=request.user, reason=body.reason)
         return Response(run_out(get_run(pk)), status=202)
 
 
-class CancelRun(APIView):
+class CancelRun(Address):
     """A run, asked to stop."""
 
     permissions: ClassVar = {"POST": "ingest.change_run"}
-    throttle_scope = "write"
 
     @extend_schema(summary="Stop a run at its next batch; what is loaded stays", request=None, responses={202: RunOut})
     def post(self, _request: Request, pk: int) -> Response:
@@ -261,18 +255,16 @@ class CancelRun(APIView):
         return Response(run_out(get_run(pk)), status=202)
 
 
-class Rejects(APIView):
+class Rejects(Address):
     """The rejected rows of a run, and better ones for them."""
 
     permissions: ClassVar = {"GET": "ingest.view_reject", "POST": "ingest.change_reject"}
+    reads_query = frozenset({"GET"})
     parser_classes = [StrictJSONParser, CsvParser]
-    throttle_scope = "read"
 
     @extend_schema(
         summary="The rejected rows, streamed",
-        parameters=[
-            OpenApiParameter("format", str, enum=list(export.FORMATS), description="jsonl unless given, or by Accept")
-        ],
+        parameters=parameters(FormatQuery, "jsonl unless given, or by Accept"),
         responses={(200, kind): OpenApiTypes.BINARY for kind in export.FORMATS.values()},
     )
     def get(self, request: Request, pk: int) -> HttpResponseBase:
@@ -309,13 +301,9 @@ class Rejects(APIView):
 
 
 def _format(request: Request) -> str:
-    wanted = request.query_params.get("format")
-    if wanted is None:
-        accept = request.headers.get("Accept", "")
-        wanted = next((name for name, kind in export.FORMATS.items() if kind in accept), "jsonl")
-    if wanted not in export.FORMATS or set(request.query_params) - {"format"}:
-        raise refuse("format", f"ask for one of: {', '.join(export.FORMATS)}", "format")
-    return wanted
+    wanted = parse(FormatQuery, request.query_params.dict()).format
+    accept = request.headers.get("Accept", "")
+    return wanted or next((name for name, kind in export.FORMATS.items() if kind in accept), "jsonl")
 
 
 class Datasets(Listed):
@@ -347,7 +335,10 @@ def dataset_out(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-class OneDataset(APIView):
+@extend_schema(
+    parameters=[OpenApiParameter("name", {"type": "string", "pattern": NAME, "maxLength": 100}, OpenApiParameter.PATH)]
+)
+class OneDataset(Address):
     """A dataset."""
 
     permissions: ClassVar = {
@@ -355,7 +346,6 @@ class OneDataset(APIView):
         "PUT": "ingest.change_dataset",
         "DELETE": "ingest.delete_dataset",
     }
-    throttle_scope = "write"
 
     @extend_schema(summary="A dataset", responses={200: DatasetOut})
     def get(self, _request: Request, name: str) -> Response:
@@ -365,17 +355,17 @@ class OneDataset(APIView):
     @extend_schema(
         summary="Define a dataset, or make a new version of it",
         description="The body is the descriptor: a Frictionless Data Resource with our own keys.",
-        request={"application/json": OpenApiTypes.OBJECT},
+        request=DatasetIn,
         responses={200: DatasetOut, 201: DatasetOut},
     )
     def put(self, request: Request, name: str) -> Response:
         """Save it."""
         if not isinstance(request.data, dict):
             raise refuse("descriptor", "the body must be a descriptor, a JSON object")
-        if request.data.get("name", name) != name:
+        if (request.data.get("name") or name) != name:
             raise refuse("descriptor", f"the address says {name!r}, the descriptor {request.data['name']!r}", "/name")
         new = not Dataset.objects.filter(name=name, retired=False).exists()
-        version = save_dataset({**request.data, "name": name}, user=request.user)
+        version = save_dataset(_storable({**request.data, "name": name}), user=request.user)
         return Response(dataset_out(version.dataset), status=201 if new else 200)
 
     @extend_schema(
@@ -387,3 +377,12 @@ class OneDataset(APIView):
         """Retire it."""
         remove_dataset(get_dataset(name))
         return Response(status=204)
+
+
+def _storable(descriptor: dict[str, Any]) -> dict[str, Any]:
+    """Return a descriptor as the database keeps it: numbers that no float is exactly as their text."""
+    try:
+        found: dict[str, Any] = orjson.loads(orjson.dumps(descriptor, default=str))
+    except TypeError as error:
+        raise refuse("descriptor", f"the descriptor cannot be kept: {error}") from None
+    return found

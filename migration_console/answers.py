@@ -1,7 +1,8 @@
 """How errors look: one shape, whatever went wrong and wherever."""
 
-from typing import Any
+from typing import Any, Literal
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
@@ -24,7 +25,7 @@ class ErrorItem(BaseModel):
 class Errors(BaseModel):
     """How every error looks, whatever the address and the status."""
 
-    type: str
+    type: Literal["validation_error", "client_error", "server_error"]
     errors: list[ErrorItem]
 
 
@@ -32,10 +33,10 @@ class Formatter(ExceptionFormatter):
     """Our own refusals keep their codes and places."""
 
     def get_errors(self) -> list[Error]:
-        """Return every reason."""
+        """Return every reason; the codes of others are written as ours are."""
         if isinstance(self.original_exc, Refused):
             return [Error(code=p.code, detail=p.message, attr=p.where or None) for p in self.original_exc.problems]
-        return list(super().get_errors())
+        return [Error(e.code.replace("_", "-"), e.detail, e.attr) for e in super().get_errors()]
 
 
 class Handler(ExceptionHandler):
@@ -49,6 +50,10 @@ class Handler(ExceptionHandler):
             return _answer(409, str(exc), "taken-over")
         if isinstance(exc, Gone):
             return _answer(404, str(exc), "not-found")
+        if isinstance(exc, SuspiciousOperation):
+            return _answer(400, str(exc), "refused")
+        if isinstance(exc, RecursionError):
+            return _answer(400, "The body is nested too deeply.", "refused")
         if isinstance(exc, Unavailable | OSError):
             answer = _answer(503, "The database or the lake does not answer; try again.", "unavailable")
             answer.wait = 5  # type: ignore[attr-defined]  # seconds, for Retry-After
@@ -76,6 +81,11 @@ def _answer(code: int, detail: str, name: str) -> exceptions.APIException:
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer an address that does not exist."""
     return _plain(404, "not-found", f"There is nothing at {request.path}; GET /schema lists what is.")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django refuses before it looks at the address, such as a host that is not in ALLOWED_HOSTS."""
+    return _plain(400, "refused", "The request was refused; is the host one of ALLOWED_HOSTS?")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,7 @@
 """What every address of the REST API shares: who may, how bodies are read, how lists go on."""
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,9 +42,15 @@ def parse(model: type[M], data: object) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         raise Refused(
-            Problem(details["type"].replace("_", "-"), details["msg"], ".".join(map(str, details["loc"])))
+            Problem(details["type"].replace("_", "-"), _words(details), ".".join(map(str, details["loc"])))
             for details in error.errors(include_url=False, include_input=False, include_context=False)
         ) from None
+
+
+def _words(details: Any) -> str:
+    if details["type"] == "model_type":
+        return "the body must be a JSON object"
+    return str(details["msg"]).removeprefix("Value error, ")
 
 
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox has no types
@@ -66,7 +73,7 @@ class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox has
 class Allowed(BasePermission):
     """The permission that a view names for the method, `permissions = {"GET": "ingest.view_run"}`; None is open to all.
 
-    A method that is not named is not there, and answered with 405 before anyone is asked who he is.
+    A method that is not named is not there (see routes.py), and answered with 405 whoever asks.
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
@@ -87,8 +94,7 @@ class AnyAccept(BaseContentNegotiation):
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         """Return the parser of the body's content type; none means 415."""
-        kind = (request.content_type or "").partition(";")[0].strip().lower()
-        return next((parser for parser in parsers if kind in parser.media_types), None)
+        return next((parser for parser in parsers if kind_of(request) in parser.media_types), None)
 
     def select_renderer(self, _request: Request, renderers: Any, _suffix: Any = None) -> Any:
         """Return the first one."""
@@ -113,6 +119,7 @@ def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is no JSON")
 
 
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_float=_exact, parse_constant=_no_constant)
 
 
@@ -128,7 +135,10 @@ class StrictJSONParser(BaseParser):
         if len(body) > MAX_JSON:
             raise TooLarge(f"The body has more than {MAX_JSON >> 20} MiB; send it in several requests.")
         try:
-            return DECODER.decode(body.decode())
+            found = DECODER.decode(body.decode())
+            if HALF.search(body):
+                json.dumps(found, ensure_ascii=False, default=str).encode()  # no database stores half a surrogate pair
+            return found
         except (ValueError, RecursionError) as error:
             raise exceptions.ParseError(f"The body is not JSON that can be kept exactly: {error}.") from None
 
@@ -144,14 +154,25 @@ class FastJSONRenderer(JSONRenderer):
 
 
 class CsvParser(BaseParser):
-    """CSV, plain or gzipped, as the stream that it is: a file is never held in memory."""
+    """CSV as the stream that it is: a file is never held in memory."""
 
     media_type = "text/csv"
-    media_types = ("text/csv", "application/gzip")
+    media_types: tuple[str, ...] = ("text/csv",)
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the stream."""
         return stream
+
+
+class FileParser(CsvParser):
+    """CSV, plain or gzipped."""
+
+    media_types = ("text/csv", "application/gzip")
+
+
+def kind_of(request: Request) -> str:
+    """Return the body's content type without its parameters."""
+    return (request.content_type or "").partition(";")[0].strip().lower()
 
 
 class TooLarge(exceptions.APIException):
@@ -161,6 +182,17 @@ class TooLarge(exceptions.APIException):
     default_code = "too-large"
 
 
+class LengthRequired(exceptions.APIException):
+    """A body without a length would look like an empty one."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_code = "length-required"
+    default_detail = "Send the body with a Content-Length; for curl: --data-binary @FILE."
+
+
+WRONG_CURSOR = "Take the whole address in `next` or `previous` of a page."
+
+
 class Newest(CursorPagination):
     """Newest first, from page to page by a cursor: what arrives meanwhile neither repeats nor hides a row."""
 
@@ -168,9 +200,36 @@ class Newest(CursorPagination):
     page_size = 100
     page_size_query_param = "page_size"
     max_page_size = 1000
+    position = r"\d{1,18}"
+
+    def get_page_size(self, request: Request) -> int:
+        """Return the size that is asked for; one that cannot be is a mistake, not the default."""
+        text = request.query_params.get("page_size")
+        if text is None:
+            return self.page_size
+        if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= self.max_page_size:
+            raise exceptions.ValidationError({"page_size": f"Give a number from 1 to {self.max_page_size}."})
+        return int(text)
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return the place to go on from; what no page has given is refused."""
+        try:
+            cursor: Any = super().decode_cursor(request)
+        except exceptions.NotFound:
+            raise exceptions.ValidationError({"cursor": WRONG_CURSOR}) from None
+        if cursor and cursor.position is not None and not re.fullmatch(self.position, cursor.position):
+            raise exceptions.ValidationError({"cursor": WRONG_CURSOR})
+        return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the OpenAPI of a page."""
+        address = {"type": ["string", "null"], "format": "uri"}
+        page = {"next": address, "previous": address, "results": schema}
+        return {"type": "object", "properties": page, "required": list(page)}
 
 
 class ByName(Newest):
     """In the order of names."""
 
     ordering = "name"
+    position = r"[a-z0-9._-]{1,100}"

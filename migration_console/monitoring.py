@@ -1,7 +1,7 @@
 """What machines ask: is it well, and how much of what is there."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from django.db import connection
 from django.http import HttpResponse
@@ -22,7 +22,7 @@ from .lib.lake import lake
 class HealthOut(BaseModel):
     """Each part, and `ok` or what is wrong with it."""
 
-    status: str
+    status: Literal["ok", "down"]
     checks: dict[str, str]
 
 

@@ -3,8 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from .description import Docs, Document
 from .monitoring import Health, Metrics
 from .routes import both
 
@@ -14,8 +14,9 @@ urlpatterns = [
     path("", include("ingest.urls")),
     *both("health", Health, "health"),
     *both("metrics", Metrics, "metrics"),
-    *both("schema", SpectacularAPIView, "schema"),
-    *both("docs", SpectacularSwaggerView, "docs"),
+    *both("schema", Document, "schema"),
+    *both("docs", Docs, "docs"),
 ]
+handler400 = "migration_console.answers.bad_request"
 handler404 = "migration_console.answers.not_found"
 handler500 = "migration_console.answers.server_error"

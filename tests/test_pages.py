@@ -94,6 +94,16 @@ def test_ledgers_are_read_only(page: Page, load: Loads, name: str) -> None:
     assert page.request.get(f"/admin/ingest/{name}/add/").status == 403
 
 
+def test_requests_can_be_tried_without_internet(page: Page) -> None:
+    page.goto("/docs")
+    page.click("text=/health >> nth=0")
+    page.click("button:has-text('Try it out')")
+    page.click("button:has-text('Execute')")
+    page.wait_for_selector(".live-responses-table >> text='200'")
+    assert page.locator(".opblock").count() == 16
+    assert page.locator(".errors-wrapper").count() == 0
+
+
 def test_an_empty_console_opens_every_list(page: Page) -> None:
     for name in LISTS:
         answer = page.goto(f"/admin/ingest/{name}/")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,9 +45,12 @@ class Folder:
     def stat(self, key: str) -> Version:
         """Return the present version of an object."""
         try:
-            return _version(key, os.stat(self.path(key)))
-        except OSError:
+            found = os.stat(self.path(key))
+        except (OSError, ValueError):  # ValueError: no path at all, or one out of the lake
             raise Gone(f"{key} is not there") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise Gone(f"{key} is no file")
+        return _version(key, found)
 
     def list(self, prefix: str) -> Iterator[Version]:
         """Yield the files under a prefix; dotfiles, .part and .tmp are not files yet."""
@@ -74,7 +78,7 @@ class Folder:
         """Open the very bytes of a version, from an offset."""
         try:
             file = open(self.path(version.key), "rb")  # noqa: SIM115  # closed by the with below
-        except OSError:
+        except (OSError, ValueError):
             raise Gone(f"{version.key} is not there") from None
         with file:
             self._check(version, os.fstat(file.fileno()))
