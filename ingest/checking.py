@@ -6,6 +6,7 @@ value, and the model alone decides about every other row.
 
 import base64
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
@@ -36,27 +37,26 @@ def check_objects(rows: Sequence[Row], schema: Schema) -> tuple[list[dict[str, A
     A row is an object by column name, or a list in the order of the columns. Decimals come back as text.
     """
     rejects = _wrong_widths(rows, schema)
-    doubtful = set[int](range(len(rows))) if not schema.columnar else set()
-    good: list[tuple[int, dict[str, Any]]] = []
+    doubtful = set[int]()
+    accepted, good = list[int](), list[dict[str, Any]]()
     if schema.columnar:
-        frame = _frame(rows, schema, doubtful)
-        judged = accept(frame, schema, plain=False)
+        judged = accept(_frame(rows, schema, doubtful), schema, plain=False)
         # The filter keeps the order of the rows.
-        accepted = judged.filter(judged["_ok"] & pl.Series([n not in doubtful for n in range(len(rows))]))
-        good = list(zip(accepted["_n"], _objects(accepted, schema)))
-        if accepted.height < len(rows):
-            doubtful = set(range(len(rows))) - set(accepted["_n"].to_list())
-    decided = sorted(doubtful - rejects.keys())
-    for position in decided:
+        oks = [ok and n not in doubtful for n, ok in enumerate(judged["_ok"].to_list())]
+        accepted = [n for n, ok in enumerate(oks) if ok]
+        good = _objects(judged if all(oks) else judged.filter(pl.Series(oks)), schema)
+    decided: dict[int, dict[str, Any]] = {}
+    for position in sorted(set(range(len(rows))) - set(accepted) - rejects.keys()):
         values, reasons = schema.check(_as_dict(rows[position], schema))
         if values is None:
             rejects[position] = reasons
         else:
             texts = pl.DataFrame({c.name: pl.Series([c.text(values[c.name])], dtype=pl.String) for c in schema.columns})
-            good += [(position, found) for found in _objects(texts, schema)]
+            (decided[position],) = _objects(texts, schema)
     if decided:
-        good.sort(key=itemgetter(0))
-    return [found for _, found in good], dict(sorted(rejects.items()))
+        merged = {**dict(zip(accepted, good)), **decided}
+        good = [merged[position] for position in sorted(merged)]
+    return good, dict(sorted(rejects.items()))
 
 
 def _wrong_widths(rows: Sequence[Row], schema: Schema) -> dict[int, list[RowError]]:
@@ -74,22 +74,29 @@ def _as_dict(row: Row, schema: Schema) -> dict[str, Any]:
 
 def _frame(rows: Sequence[Row], schema: Schema, doubtful: set[int]) -> pl.DataFrame:
     """Return the rows as text, which is how files come; what has no such form goes into `doubtful`."""
-    names, width = schema.names, len(schema.columns)
-    pick: Callable[[Any], tuple[Any, ...]] = itemgetter(*names) if width > 1 else lambda row: (row[names[0]],)
-    nothing = (None,) * width
-    cells: list[Sequence[Any]] = []
-    for position, row in enumerate(rows):
-        try:
-            cell = (pick(row) if isinstance(row, dict) else row) if len(row) == width else None
-        except KeyError:
-            cell = None
-        if cell is None:
-            doubtful.add(position)
-        cells.append(nothing if cell is None else cell)
     data = {"_n": pl.Series(range(len(rows)), dtype=pl.UInt32)}
-    for column, values in zip(schema.columns, zip(*cells)):
+    for column, values in zip(schema.columns, zip(*_cells(rows, schema.names, doubtful))):
         data[column.name] = _series(column, values, doubtful)
     return pl.DataFrame(data)
+
+
+def _cells(rows: Sequence[Row], names: list[str], doubtful: set[int]) -> list[Sequence[Any]]:
+    """Return the rows as lists in the order of the columns; nothing for those that are no such list."""
+    width = len(names)
+    pick: Callable[[Any], tuple[Any, ...]] = itemgetter(*names) if width > 1 else lambda row: (row[names[0]],)
+    alike = set(map(type, rows)) == {dict} and set(map(len, rows)) == {width}
+    try:
+        if alike:
+            return list(map(pick, rows))
+    except KeyError:
+        pass  # one row has other names: look at each
+    cells: list[Sequence[Any]] = []
+    for position, row in enumerate(rows):
+        good = len(row) == width and (isinstance(row, list) or row.keys() == set(names))
+        if not good:
+            doubtful.add(position)
+        cells.append((None,) * width if not good else row if isinstance(row, list) else pick(row))
+    return cells
 
 
 def _series(column: Column, values: Sequence[Any], doubtful: set[int]) -> pl.Series:
@@ -98,18 +105,17 @@ def _series(column: Column, values: Sequence[Any], doubtful: set[int]) -> pl.Ser
     if kinds <= {str, type(None)} and not nulls_differ:
         return pl.Series(values, dtype=pl.String)
     native = PLAIN_KINDS.get(column.field.type, frozenset()) if _reads_plainly(column) else frozenset()
-    if native and kinds <= {int, type(None)} and int in native and not nulls_differ:
-        try:
-            return pl.Series(values, dtype=pl.Int64).cast(pl.String)
-        except OverflowError:
-            pass  # larger than 64 bits: one by one
+    if not nulls_differ and len(kinds - {type(None)}) == 1 and kinds - {type(None)} <= native - {float, Decimal}:
+        with suppress(OverflowError):  # larger than 64 bits: one by one
+            # As Polars writes them: 12, true, false; the words are among the column's own.
+            return pl.Series(values, dtype=pl.Boolean if bool in kinds else pl.Int64).cast(pl.String)
     texts: list[str | None] = []
     for position, value in enumerate(values):
         kind = type(value)
         if kind is str or (value is None and not nulls_differ):
             texts.append(value)
         elif kind in native:
-            texts.append(_text(column, value))
+            texts.append(str(value).lower() if kind is bool else str(value))
         else:
             doubtful.add(position)
             texts.append(None)
@@ -120,14 +126,8 @@ def _reads_plainly(column: Column) -> bool:
     """Tell whether the text of a JSON number or boolean means that value: no words are mapped, no signs declared."""
     field = column.field
     signs = field.decimal_char == "." and not field.group_char and field.bare_number
-    words = bool(field.true_values) and bool(field.false_values)
+    words = "true" in field.true_values and "false" in field.false_values
     return not field.map and not column.missing and field.case == "keep" and signs and words
-
-
-def _text(column: Column, value: Any) -> str:
-    if isinstance(value, bool):
-        return (column.field.true_values if value else column.field.false_values)[0]
-    return str(value)
 
 
 def _objects(frame: pl.DataFrame, schema: Schema) -> list[dict[str, Any]]:
@@ -148,7 +148,7 @@ def _values(column: Column, texts: pl.Series) -> list[Any]:
     if kind == "boolean":
         return (texts == "1").to_list()
     if kind == "datetime":
-        return texts.str.replace(" ", "T", literal=True).to_list()
+        return [text and text.replace(" ", "T") for text in texts.to_list()]
     if kind in {"object", "array", "geojson"}:
         return [None if text is None else orjson.loads(text) for text in texts]
     return texts.to_list()
