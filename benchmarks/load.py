@@ -40,6 +40,7 @@ class Bench:
             "LAKE_URL": f"file:{self.lake}",
             "SECRET_KEY": "benchmark-0123456789-abcdefghijklmnopqrstuvwxyz",
             "LOG_LEVEL": "ERROR",
+            "DEBUG": "false",
         }
 
     def sql(self, *statements: str, schema: str = SCHEMA) -> float:
