@@ -63,6 +63,13 @@ class Column:
         return base_of(self.type) in UNBOUNDED
 
     @property
+    def most_bytes(self) -> int:
+        """Return how many bytes a value takes at most; of an unbounded one, how many it takes often."""
+        match = TYPE.match(self.type)
+        length = match["arguments"] if match and self.kind in {"string", "bytes"} else None
+        return 4 * int(length) if length and length.isdecimal() else 256
+
+    @property
     def may_be_odd(self) -> bool:
         """Tell whether the column may hold dates that are none, such as 0000-00-00."""
         return self.kind in {"date", "datetime", "timestamp"}
@@ -94,7 +101,7 @@ def mysql_column(name: str, kind: str, *, nullable: bool) -> Column:
     simple: dict[str, Column] = {
         # A plain SELECT prints FLOAT with six digits. Not + 0e0, which turns -0 into 0.
         "float": replace(column, kind="double", select="{0} * 1e0"),
-        "double": replace(column, kind="double"),
+        "double": replace(column, kind="double", select="{0} * 1e0"),
         "bit": replace(column, kind="bytes", insert="CAST(CONV({0}, 16, 10) AS UNSIGNED)"),
         "date": replace(column, kind="date", select=f"DATEDIFF({{0}}, '{EPOCH}')"),
         "datetime": replace(column, kind="datetime", select=MICROSECONDS),
@@ -124,21 +131,15 @@ def sqlite_column(name: str, kind: str, *, nullable: bool) -> Column:
     """Return how a column of a STRICT table is kept; ValueError where its type is none of these."""
     column = Column(name, name, kind, "string", nullable)
     kinds: dict[str, Column] = {
-        "INT": replace(column, kind="long", select="CAST({0} AS TEXT)"),
-        "INTEGER": replace(column, kind="long", select="CAST({0} AS TEXT)"),
-        "REAL": replace(column, kind="double", select="printf('%!.17g', {0})"),
+        "INT": replace(column, kind="long"),
+        "INTEGER": replace(column, kind="long"),
+        "REAL": replace(column, kind="double"),
         "TEXT": column,
-        "BLOB": replace(column, kind="bytes", insert="UNHEX({0})"),
+        "BLOB": replace(column, kind="bytes"),
     }
     if kind.upper() not in kinds:
         raise ValueError(f"the type {kind} changes the values put into it; use INTEGER, REAL, TEXT or BLOB")
-    found = kinds[kind.upper()]
-    # printf makes text of NULL.
-    return (
-        replace(found, select=f"CASE WHEN {{0}} IS NOT NULL THEN {found.select} END")
-        if "printf" in found.select
-        else found
-    )
+    return kinds[kind.upper()]
 
 
 def as_text(column: Column) -> Column:

@@ -47,7 +47,10 @@ def _unsnap(data: bytes) -> bytes:
 # Each codec compresses a block, and takes it apart again.
 CODECS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
     "deflate": (_deflate, _inflate),
-    "zstandard": (lambda data: bytes(cramjam.zstd.compress(data, 3)), lambda data: bytes(cramjam.zstd.decompress(data))),
+    "zstandard": (
+        lambda data: bytes(cramjam.zstd.compress(data, 3)),
+        lambda data: bytes(cramjam.zstd.decompress(data)),
+    ),
     "snappy": (_snap, _unsnap),
     "null": (bytes, bytes),
 }

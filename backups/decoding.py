@@ -58,16 +58,19 @@ def wire_values(column: Column, series: pl.Series) -> Sequence[Value]:
         return _decimal_texts(column, series).cast(pl.Binary).to_list()
     if column.physical == "double":
         return [None if number is None else repr(number).encode() for number in series]
-    return series.cast(pl.String).cast(pl.Binary).to_list() if column.physical in {"int", "long"} else _as_bytes(series)
-
-
-def _as_bytes(series: pl.Series) -> Sequence[Value]:
+    if column.physical in {"int", "long"}:
+        series = series.cast(pl.String)
     return series.cast(pl.Binary).to_list()
 
 
 def texts(columns: Sequence[Column], frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame as text that MySQL takes for the same values, bytes as hexadecimal."""
     return pl.DataFrame([_text(column, frame.to_series(n)).alias(column.name) for n, column in enumerate(columns)])
+
+
+def natives(columns: Sequence[Column], frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame of what SQLite takes for the same values: numbers, text and bytes as they are."""
+    return frame.rename({old: column.name for old, column in zip(frame.columns, columns)})
 
 
 def _text(column: Column, series: pl.Series) -> pl.Series:

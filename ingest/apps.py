@@ -9,5 +9,12 @@ class IngestConfig(AppConfig):
     name = "ingest"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from . import checks  # noqa: F401
+        """Register the system checks, and what backups need to know of runs."""
+        from migration_console.lib import ledger as ledgers
+        from migration_console.lib import tables
+
+        from . import checks, ledger  # noqa: F401
+        from .datasets import target_tables
+
+        ledgers.register(ledger)
+        tables.register(target_tables)

@@ -42,9 +42,10 @@ def _keep(run: Run, version: Version) -> None:
         if lake().stat(key).size != version.size:
             raise OSError(f"{key} is not the size of {run.key}; {run.key} stays where it is")
         report = write_report(run, archive_key(run, "errors") + ".report.jsonl")
-        status = Status.ARCHIVED if run.status == Status.LOADED else run.status
-        Run.objects.filter(pk=run.pk).update(archived_key=key, report_key=report, status=status)
-        run.archived_key, run.report_key, run.status = key, report, status
+        Run.objects.filter(pk=run.pk).update(archived_key=key, report_key=report)
+        # Only where a restore has not rolled the run back meanwhile.
+        Run.objects.filter(pk=run.pk, status=Status.LOADED).update(status=Status.ARCHIVED)
+        run.refresh_from_db(fields=["archived_key", "report_key", "status"])
         run.batches.exclude(overflow=None).update(overflow=None)
 
 

@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "migration_console",
     "ingest",
+    "backups",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -93,6 +94,7 @@ SWEEP_SECONDS = ENV.sweep_seconds
 MAX_FILE_BYTES = ENV.max_file_bytes
 BATCH_BYTES = ENV.batch_bytes
 PART_BYTES = ENV.part_bytes
+BACKUP_READERS = ENV.backup_readers
 
 BROKER_FOLDER = VAR / "broker"
 CELERY_BROKER_URL = ENV.celery_broker_url
@@ -105,7 +107,10 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Schedules live in the database: one beat, wherever it runs, and operators change them in the admin.
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)}}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)},
+    "sweep backups": {"task": "backups.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)},
+}
 if CELERY_BROKER_URL.startswith("filesystem:"):
     for _folder in ("messages", "processed", "control"):
         (BROKER_FOLDER / _folder).mkdir(parents=True, exist_ok=True)

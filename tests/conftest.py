@@ -14,7 +14,7 @@ from ingest.models import Run
 from ingest.sweeper import work_off
 from migration_console.lib.lake import Folder, lake
 
-CONSOLE_TABLES = ("django_", "auth_", "ingest_", "migration_console_", "knox_", "sqlite_")
+CONSOLE_TABLES = ("django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,17 @@
+"""Backups as a Django application."""
+
+from django.apps import AppConfig
+
+
+class BackupsConfig(AppConfig):
+    """Listed tables, backups and restores."""
+
+    name = "backups"
+
+    def ready(self) -> None:
+        """Put the tables that operators have added on the console's list."""
+        from migration_console.lib import tables
+
+        from .models import ListedTable
+
+        tables.register(lambda: ListedTable.objects.filter(added=True).values_list("name", flat=True))
