@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .avro_schema import Column
+from .avro_schema import Column, base_of
 from .errors import OutOfRange
 
 Bytes = npt.NDArray[np.uint8]
@@ -107,9 +107,10 @@ def _whole_numbers(column: Column, texts: pl.Series) -> Ints:
 
 def _decimals(column: Column, texts: pl.Series, present: npt.NDArray[np.bool_] | None) -> Layer:
     """Return decimals without their point, in the fewest bytes of two's complement, the highest first."""
-    fits = pl.Int64 if column.precision <= 18 else pl.UInt64 if (column.precision, column.scale) == (20, 0) else None
     digits = texts.cast(pl.String).str.replace(".", "", literal=True)
-    if fits is None or (fits == pl.UInt64 and bool(digits.str.starts_with("-").any())):
+    # BIGINT UNSIGNED, and what a machine word holds; a DECIMAL(20,0) may be longer.
+    fits = pl.UInt64 if base_of(column.type) == "bigint" else pl.Int64 if column.precision <= 18 else None
+    if fits is None:
         # Python's whole numbers have no limit; Decimal would round at 28 digits.
         pieces = [_fewest_bytes(int(text)) for text in digits.drop_nulls()]
         lengths = np.zeros(len(texts), dtype=np.int64)
