@@ -33,15 +33,20 @@ from .verify import read_manifest
 from .working import MAX_TAKEOVERS, Progress, failures, no_progress, note, teller
 
 LATEST = "latest"
+# How the trigger of a backup begins that a restore takes first.
+SAFETY = "restore "
 # From here on a restore goes on to its end: it can no longer be cancelled.
 TOO_LATE = (RestoreStatus.SWAPPING, RestoreStatus.SWAPPED)
 
 
 def find_backup(table: str, backup: int | str = LATEST) -> Backup:
-    """Return a finished backup of a listed table, by its id or the latest."""
+    """Return a finished backup of a listed table, by its id or the latest that somebody, or a schedule, asked for.
+
+    What a restore has put aside is no `latest`: a second restore would bring back what the first one mended.
+    """
     done = Backup.objects.filter(table=table, status=BackupStatus.DONE)
     if backup == LATEST:
-        found = done.order_by("-started_at", "-pk").first()
+        found = done.exclude(trigger__startswith=SAFETY).order_by("-started_at", "-pk").first()
     else:
         found = done.filter(pk=int(backup)).first() if str(backup).isdecimal() else None
     if found is None:
@@ -176,7 +181,7 @@ def _restore(restore: Restore, heartbeat: Heartbeat, progress: Progress) -> None
 
 
 def _by(restore: Restore) -> str:
-    return f"restore {restore.pk}"
+    return f"{SAFETY}{restore.pk}"
 
 
 def _waits(restore: Restore) -> str:

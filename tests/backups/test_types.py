@@ -66,6 +66,13 @@ DATES = st.dates(date(1, 1, 1), date(9999, 12, 31)).map(lambda d: f"'{d.isoforma
 TIMES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))
 STAMPS = st.datetimes(datetime(1970, 1, 1, 0, 0, 1), datetime(2038, 1, 19, 3, 14, 7))
 
+SECONDS = TIMES.map(lambda d: f"'{d.replace(microsecond=0)}'")
+STAMP_SECONDS = STAMPS.map(lambda d: f"'{d.replace(microsecond=0)}'")
+STAMP_MILLISECONDS = STAMPS.map(lambda d: f"'{d.isoformat(sep=' ', timespec='milliseconds')}'")
+ALL_TIMES = st.integers(-MOST_TIME, MOST_TIME).map(time_of)
+WHOLE_TIMES = st.integers(-MOST_TIME // 10**6, MOST_TIME // 10**6).map(lambda s: time_of(s * 10**6))
+LATIN = quoted(st.text(st.characters(codec="latin-1", exclude_characters="\0"), max_size=30))
+
 # The type, its edge values as SQL, and random ones.
 TYPES: dict[str, tuple[list[str], Strategy]] = {
     "TINYINT": (["-128", "127", "0"], number(-128, 127)),
@@ -89,30 +96,31 @@ TYPES: dict[str, tuple[list[str], Strategy]] = {
     "BIT(1)": (["b'0'", "b'1'"], number(0, 1)),
     "BIT(64)": (["0", "18446744073709551615", "9223372036854775808"], number(0, 2**64 - 1)),
     "DATE": (["'0001-01-01'", "'9999-12-31'", "'1970-01-01'", "'2024-02-29'"], DATES),
-    "DATETIME": (["'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'"], TIMES.map(lambda d: f"'{d.replace(microsecond=0)}'")),
+    "DATETIME": (["'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'"], SECONDS),
     "DATETIME(6)": (["'9999-12-31 23:59:59.999999'", "'1969-12-31 23:59:59.999999'"], TIMES.map(lambda d: f"'{d}'")),
-    "TIMESTAMP": (["'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'"], STAMPS.map(lambda d: f"'{d.replace(microsecond=0)}'")),
+    "TIMESTAMP": (["'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'"], STAMP_SECONDS),
     "TIMESTAMP(3)": (["'1970-01-01 00:00:01.000'", "'2038-01-19 03:14:07.000'"],
-                     STAMPS.map(lambda d: f"'{d.isoformat(sep=' ', timespec='milliseconds')}'")),
-    "TIME": (["'-838:59:59'", "'838:59:59'", "'00:00:00'"], st.integers(-MOST_TIME // 10**6, MOST_TIME // 10**6).map(lambda s: time_of(s * 10**6))),
-    "TIME(6)": (["'-838:59:59.000000'", "'-00:00:00.000001'", "'23:59:59.999999'"], st.integers(-MOST_TIME, MOST_TIME).map(time_of)),
+                     STAMP_MILLISECONDS),
+    "TIME": (["'-838:59:59'", "'838:59:59'", "'00:00:00'"], WHOLE_TIMES),
+    "TIME(6)": (["'-838:59:59.000000'", "'-00:00:00.000001'", "'23:59:59.999999'"], ALL_TIMES),
     "YEAR": (["0", "1901", "2155", "'2000'"], number(1901, 2155)),
     "CHAR(10)": (["''", "'é 日本'", "'𝒳😀'"], quoted(TEXT.map(lambda t: t[:10]))),
     "VARCHAR(30)": (["''", "'tab\\tnew\\nline\\\\ \\'quote\\' \\0'", "'NULL'", "'\\\\N'", "' space '"], quoted(TEXT)),
-    "VARCHAR(30) CHARACTER SET latin1": (["'é'", "'\\\\N'"], quoted(st.text(st.characters(codec="latin-1", exclude_characters="\0"), max_size=30))),
+    "VARCHAR(30) CHARACTER SET latin1": (["'é'", "'\\\\N'"], LATIN),
     "TEXT": (["''", "REPEAT('😀', 15000)"], quoted(TEXT)),
     "LONGTEXT": (["REPEAT('x', 3000000)"], quoted(TEXT)),
     "BINARY(4)": (["''", "x'00000000'", "x'ff000a5c'"], in_hex(4)),
     "VARBINARY(20)": (["''", "x'00090a0d5c5c4e'"], in_hex(20)),
     "BLOB": (["''", "REPEAT(x'00ff', 20000)"], in_hex(40)),
-    "ENUM('a','b c','é','it''s')": (["'a'", "'é'", "'it''s'", "'no such member'"], st.sampled_from(["'a'", "'b c'", "'é'", "'it''s'"])),
+    "ENUM('a','b c','é','it''s')": (["'a'", "'é'", "'it''s'", "'no such member'"],
+                                  st.sampled_from(["'a'", "'b c'", "'é'", "'it''s'"])),
     "SET('a','b','c d')": (["''", "'a,c d'", "'a,b,c d'"], st.sampled_from(["''", "'a'", "'b'", "'a,b'", "'b,c d'"])),
     "JSON": (["'null'", "'{}'", "'[1, 1.0, 1e400]'", "'{\"a\": 18446744073709551615}'", "'\"\\\\u00e9\\\\n\"'"], JSON),
     "POINT": (["POINT(1.5, -2.25)", "ST_GeomFromText('POINT(0 0)', 4326)"],
               st.tuples(DOUBLES, DOUBLES).map(lambda p: f"POINT({p[0]!r}, {p[1]!r})")),
     "GEOMETRY": (["ST_GeomFromText('LINESTRING(0 0,1 1)')", "ST_GeomFromText('POLYGON((0 0,0 1,1 1,0 0))', 4326)",
                   "ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,2 2))')"],
-                 st.tuples(st.integers(-99, 99), st.integers(-99, 99)).map(lambda p: f"ST_GeomFromText('POINT({p[0]} {p[1]})')")),
+                 st.integers(-99, 99).map(lambda n: f"ST_GeomFromText('POINT({n} {-n})')")),
     "VECTOR(3)": (["STRING_TO_VECTOR('[1.5,-2,3e38]')"], st.tuples(st.integers(), st.integers(), st.integers()).map(
         lambda v: "STRING_TO_VECTOR('" + str([n % 1000 for n in v]).replace(" ", "") + "')")),
 }  # fmt: skip
