@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migration_console.lib.statements import quote
@@ -40,13 +41,17 @@ class MySQLSession:
         import MySQLdb
 
         parameters = {**connection.get_connection_params(), "conv": {}, "use_unicode": False}
-        self.raw: Any = MySQLdb.connect(**parameters)
+        # So that a lost connection is known as one, whichever session it was.
+        self.errors = connection.wrap_database_errors
+        with self.errors:
+            self.raw: Any = MySQLdb.connect(**parameters)
         self.run(PATIENCE)
 
     def run(self, sql: str) -> None:
         """Run a statement that returns no rows."""
-        self.raw.query(sql)
-        self.raw.store_result()
+        with self.errors:
+            self.raw.query(sql)
+            self.raw.store_result()
 
     def begin(self) -> None:
         """Open the snapshot."""
@@ -55,14 +60,20 @@ class MySQLSession:
 
     def rows(self, sql: str, size: int) -> Iterator[Sequence[Row]]:
         """Yield rows; the client holds only those that were asked for."""
-        self.raw.query(sql)
-        result = self.raw.use_result()
-        while rows := result.fetch_row(size):
+        with self.errors:
+            self.raw.query(sql)
+            result = self.raw.use_result()
+        while rows := self._fetch(result, size):
             yield rows
+
+    def _fetch(self, result: Any, size: int) -> Sequence[Row]:
+        with self.errors:
+            rows: Sequence[Row] = result.fetch_row(size)
+            return rows
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return rows as text."""
-        with self.raw.cursor() as cursor:
+        with self.errors, self.raw.cursor() as cursor:
             cursor.execute(sql, tuple(parameters) or None)
             return [tuple(None if v is None else bytes(v).decode() for v in row) for row in cursor.fetchall()]
 
@@ -119,8 +130,6 @@ def open_snapshots(connection: BaseDatabaseWrapper, table: str, readers: int) ->
 
 def _together(connection: BaseDatabaseWrapper, table: str, sessions: list[MySQLSession]) -> list[MySQLSession]:
     """Open all snapshots while nobody writes to the table; one session alone where the lock is not to be had."""
-    import MySQLdb
-
     gate = MySQLSession(connection)
     try:
         gate.run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
@@ -129,7 +138,7 @@ def _together(connection: BaseDatabaseWrapper, table: str, sessions: list[MySQLS
         for session in sessions:
             session.begin()
         return sessions
-    except MySQLdb.Error:
+    except DatabaseError:
         for session in sessions[1:]:
             session.close()
         return sessions[:1]

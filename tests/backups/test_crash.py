@@ -21,7 +21,7 @@ from migration_console.lib.lake import Folder
 from migration_console.lib.lease import TableLease
 from tests.backups.conftest import backed_up, fingerprint, run_sql
 from tests.conftest import query
-from tests.workers import environment, wait_until
+from tests.workers import environment, wait_until, workers
 
 pytestmark = [pytest.mark.database, pytest.mark.timeout(600)]
 STEPS = ["backing up", "loading", "checking", "swapping", "swapped"]
@@ -172,3 +172,40 @@ def test_a_worker_that_was_taken_over_writes_no_manifest(tables: None, folder: F
         taking._still_ours(sleeper)
     backup.refresh_from_db()
     assert backup.prefix != sleeper.prefix
+
+
+def test_a_worker_takes_up_what_lies_there(table: str, tmp_path: Path) -> None:
+    """Nobody heard the bells: they went to a broker of this process."""
+    (tmp_path / "var").mkdir()
+    add_table("t")
+    backup = request_backup("t")
+    with workers(1, tmp_path / "var"):
+        wait_until(lambda: Backup.objects.get(pk=backup.pk).status == BackupStatus.DONE, 60, "the backup")
+        run_sql("UPDATE t SET v = NULL WHERE id = 1")
+        restore = request_restore("t")
+        wait_until(lambda: Restore.objects.get(pk=restore.pk).status not in Restore.OPEN, 60, "the restore")
+    assert Restore.objects.get(pk=restore.pk).status == RestoreStatus.DONE
+    assert query("SELECT v FROM t WHERE id = 1") == [("old 1",)]
+
+
+def test_a_connection_lost_in_the_middle_costs_another_try(
+    tables: None, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "mysql":
+        pytest.skip("there is no connection to lose")
+    from backups.sessions import MySQLSession
+
+    run_sql("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    add_table("t")
+    backup = request_backup("t")
+
+    def lose(self: MySQLSession, sql: str, size: int) -> Any:
+        run_sql(f"KILL {self.raw.thread_id()}")
+        self.ask(sql)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MySQLSession, "rows", lose)
+        backup = take(backup.pk)
+    assert (backup.status, backup.takeovers) == (BackupStatus.RUNNING, 0)
+    assert "another try" in backup.waiting_for
+    assert take(backup.pk).status == BackupStatus.DONE
