@@ -11,9 +11,10 @@ from migration_console.lib.lake import lake
 from migration_console.lib.ledger import Ask, ContainedRun
 
 from .admission import admit_upload
+from .archive import version_of
 from .begin import RESTORED
 from .bell import ring, ring_waiting
-from .models import Run, SchemaVersion, Status
+from .models import Batch, Run, SchemaVersion, Status
 
 IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
 # Their batches stay in the table too, unless the file was to be published whole.
@@ -43,9 +44,15 @@ def contents(ask: Ask, table: str) -> list[ContainedRun]:
                 batches=int(many),
                 loaded=int(rows),
                 whole=status in IN_THE_TABLE,
+                starts=[] if status in IN_THE_TABLE else _starts(ask, int(pk)),
             )
         )
     return found
+
+
+def _starts(ask: Ask, run: int) -> list[int]:
+    batches = Batch.objects.filter(run=run).order_by("start").values_list("start")
+    return [int(start) for (start,) in ask(*batches.query.sql_with_params())]
 
 
 def _is_whole(version: int) -> bool:
@@ -85,10 +92,20 @@ def _claimed(table: str) -> list[Run]:
 
 
 def _note_partly(run: Run, there: ContainedRun) -> None:
-    """Mark a run of which only the first batches are in the table: its file would double them."""
-    message = f"since a restore only {there['loaded']} rows of it are in the table, with _run = {run.pk}"
+    """Cut the ledger of a run back to the batches that are in the table: taken up again, it loads the rest."""
+    gone = run.batches.exclude(start__in=there["starts"])
+    for part in run.parts.all():
+        first = gone.filter(part=part).order_by("start").first()
+        if first is not None:
+            part.next_byte, part.next_row, part.next_line = first.start, first.first_row, first.first_line
+            part.save(update_fields=["next_byte", "next_row", "next_line"])
+    run.rejects.filter(batch_id__in=list(gone.values_list("pk", flat=True))).delete()
+    gone.delete()
+    message = f"since a restore only {there['loaded']} rows of it are in the table; taken up again, it loads the rest"
     problems = [Problem("partly-restored", message).as_dict()]
-    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, loaded=there["loaded"], problems=problems)
+    totals = run.batches.aggregate(loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped"))
+    counts = {name: value or 0 for name, value in totals.items()}
+    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, problems=problems, **counts)
 
 
 def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
@@ -108,7 +125,7 @@ def load_again(runs: Sequence[int]) -> list[int]:
     for run in Run.objects.filter(pk__in=runs, status=Status.ROLLED_BACK).select_related("dataset").order_by("pk"):
         if not run.archived_key or run.children.filter(trigger=RESTORED).exists():
             continue
-        with lake().open(lake().stat(run.archived_key)) as source:
+        with lake().open(version_of(run)) as source:
             again = admit_upload(
                 f"raw/again/{run.key.removeprefix('raw/')}",
                 source,

@@ -11,7 +11,10 @@ Ask = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 
 
 class ContainedRun(TypedDict):
-    """A run of which a table contains rows. `whole` is False where more batches were still to come."""
+    """A run of which a table contains rows.
+
+    Where more batches were still to come, `whole` is False, and `starts` are the first bytes of those that were in.
+    """
 
     run: int
     dataset: str
@@ -20,6 +23,7 @@ class ContainedRun(TypedDict):
     batches: int
     loaded: int
     whole: bool
+    starts: list[int]
 
 
 class Ledger(Protocol):

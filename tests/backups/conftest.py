@@ -8,6 +8,7 @@ from backups.models import Backup, BackupStatus, Restore, RestoreStatus
 from backups.services import add_table, bring_back, check, request_backup, request_check, request_restore, take
 from migration_console.lib.definition import read_definition
 
+OURS = ("_console_shadow_", "_console_replaced_", "_console_rehearsal_")
 LENIENT = "SET SESSION sql_mode='ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
 
 

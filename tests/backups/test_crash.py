@@ -19,7 +19,7 @@ from backups.sweeper import sweep
 from migration_console.env import ROOT
 from migration_console.lib.lake import Folder
 from migration_console.lib.lease import TableLease
-from tests.backups.conftest import backed_up, fingerprint, run_sql
+from tests.backups.conftest import OURS, backed_up, fingerprint, run_sql
 from tests.conftest import query
 from tests.workers import environment, wait_until, workers
 
@@ -69,7 +69,7 @@ def lapse() -> None:
 
 def leftovers() -> list[str]:
     with connection.cursor() as cursor:
-        return [name for name in connection.introspection.table_names(cursor) if name.startswith("_console_")]
+        return [name for name in connection.introspection.table_names(cursor) if name.startswith(OURS)]
 
 
 def finished(restore: Restore, then: Any, now: Any, table: str) -> None:

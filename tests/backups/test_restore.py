@@ -16,7 +16,7 @@ from backups.services import (
     take,
 )
 from migration_console.lib.errors import Refused
-from tests.backups.conftest import backed_up, fingerprint, restored, run_sql
+from tests.backups.conftest import OURS, backed_up, fingerprint, restored, run_sql
 from tests.conftest import query
 
 pytestmark = pytest.mark.database
@@ -54,7 +54,7 @@ def refusal(table: str = "t", **options: Any) -> str:
 
 def leftovers() -> list[str]:
     with connection.cursor() as cursor:
-        return [name for name in connection.introspection.table_names(cursor) if name.startswith("_console_")]
+        return [name for name in connection.introspection.table_names(cursor) if name.startswith(OURS)]
 
 
 def test_a_table_comes_back_as_it_was(t: str) -> None:
