@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help setup setup-tests run test torture lint format bench smoke
+.PHONY: help setup setup-tests run test torture lint format bench smoke lambda
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ format: setup-tests ## put the code into its format
 bench: setup-tests ## measure loading beside LOAD DATA, backups beside mariadb-dump (about fifteen minutes)
 	@$(PY) -m benchmarks.load
 	@$(PY) -m benchmarks.backup
+
+lambda: ## build build/lambda_trigger.zip, the same bytes each time, for docs/lambda.md
+	@$(PYTHON) deploy/lambda_zip.py build/lambda_trigger.zip
 
 smoke: ## do what a newcomer does: clone into a new folder, make run, look
 	@$(PYTHON) tests/smoke.py

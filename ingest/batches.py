@@ -1,6 +1,7 @@
 """A part of a file as prepared batches: read, cut, validated, ready for one transaction each."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TypeVar
 import polars as pl
 from django.conf import settings
 
+from migration_console.lib.errors import refuse
 from migration_console.lib.lake import Version, lake
 
 from .errors import RowError
@@ -75,6 +77,15 @@ def prepare(
         if waiting:
             lake().check(version, source)
             yield _batch(waiting, found, schema)
+
+
+def prepare_sent(data: bytes, found: Survey, schema: Schema, *, start: int, row: int, line: int) -> Prepared:
+    """Return the batch that a client sent: whole lines of a file that the survey found plain."""
+    scanner = Scanner(layout_of(schema, found.encoding), start=start, row=row, line=line)
+    spans = list(scanner.scan(io.BytesIO(data).read, block=len(data) + 1))
+    if any(span.records is not None for span in spans) or scanner.position != start + len(data):
+        raise refuse("not-plain", "the rows hold what the file does not: a quote, NUL, lone CR or invalid character")
+    return _batch(spans, found, schema)
 
 
 def _batch(spans: list[Span], found: Survey, schema: Schema) -> Prepared:

@@ -5,11 +5,11 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from migration_console.lib.errors import Problem, Refused
+from migration_console.lib.errors import Gone, Problem, Refused
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import reserved
 
-from .admission import files_without_run
+from .admission import UPLOADING, files_without_run, pin_upload
 from .archive import version_of
 from .bell import ring
 from .datasets import parent_tables, parents_to_wait_for
@@ -17,7 +17,7 @@ from .finish import totals_of
 from .handwritten import model_hash
 from .models import OPEN, Dataset, Part, Run, SchemaVersion, Status
 from .schema import Schema
-from .survey import PartRange, Survey, survey
+from .survey import Survey, stored_survey, survey
 from .target import ensure_table
 
 MAX_TAKEOVERS = 5
@@ -33,6 +33,7 @@ def start(run: Run) -> bool:
         if run.takeovers > MAX_TAKEOVERS:
             return gave_up(run, "surveying it")
         Run.objects.filter(pk=run.pk, started_at=None).update(started_at=timezone.now())
+        _pin_version(run)
         version = _pin_schema(run)
         found = _survey(run, version.schema)
         if waits := _waits_for_parents(run, version):
@@ -52,6 +53,16 @@ def gave_up(run: Run, at: str) -> bool:
 def problem(code: str, message: str) -> dict[str, str]:
     """Return one reason for the end of a run, as JSON holds it."""
     return {"code": code, "message": message, "where": ""}
+
+
+def _pin_version(run: Run) -> None:
+    """Find out which version an upload has become whose sender died before telling."""
+    if run.version == UPLOADING:
+        there = lake().versions(run.key)
+        if not there:
+            raise Gone(f"the upload of {run.key} was broken off")
+        pin_upload(there[-1])
+        run.refresh_from_db()
 
 
 def _pin_schema(run: Run) -> SchemaVersion:
@@ -77,7 +88,7 @@ def _ensure_tables(version: SchemaVersion, seen: set[str]) -> None:
 
 def _survey(run: Run, schema: Schema) -> Survey:
     if run.sha256:
-        return stored_survey(run)
+        return stored_survey(run.survey)
     with lake().open(version_of(run)) as source:
         found = survey(
             source,
@@ -91,11 +102,6 @@ def _survey(run: Run, schema: Schema) -> Survey:
     run.survey, run.sha256, run.read, run.warnings = stored, found.sha256, 0, found.warnings
     run.save(update_fields=["survey", "sha256", "warnings"])
     return found
-
-
-def stored_survey(run: Run) -> Survey:
-    """Return what the survey of a run found."""
-    return Survey(**{**run.survey, "parts": [PartRange(**part) for part in run.survey["parts"]]})
 
 
 def _waits_for_parents(run: Run, version: SchemaVersion) -> str:
@@ -171,16 +177,21 @@ def _refuse_the_rest_of_another(run: Run) -> None:
     ended = Q(status__in=[Status.FAILED, Status.CANCELLED], loaded__gt=0, reason="")
     same = Q(sha256=run.sha256) | Q(bucket=run.bucket, key_hash=run.key_hash, status=Status.FAILED)
     other = Run.objects.filter(ended, same, dataset=run.dataset).exclude(pk=run.pk).order_by("-pk").first()
-    if other is None or Run.objects.filter(dataset=run.dataset, pk__gt=other.pk).exclude(reason="").exists():
+    if (
+        other is None
+        or Run.objects.filter(dataset=run.dataset, pk__gt=other.pk, parent=None).exclude(reason="").exists()
+    ):
         return
     message = (
         f"run {other.pk} has loaded {other.loaded} rows of this file and then ended ({other.status});"
-        f" delete them (_run = {other.pk}) and load the file again with a reason"
+        f" retry run {other.pk} to go on behind them, or delete them (_run = {other.pk}) and load the file again"
+        " with a reason"
     )
     raise Refused([Problem("partly-loaded", message)])
 
 
 def is_superseded(run: Run) -> bool:
     """Tell whether a newer version of the same object has been loaded already."""
-    newer = Run.objects.filter(bucket=run.bucket, key_hash=run.key_hash, sequence__gt=run.sequence, dataset=run.dataset)
+    same = Run.objects.filter(bucket=run.bucket, key_hash=run.key_hash, dataset=run.dataset)
+    newer = same.filter(Q(sequence__gt=run.sequence) | Q(sequence=run.sequence, pk__gt=run.pk))
     return newer.filter(status__in=[Status.LOADED, Status.ARCHIVED]).exists()

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Problem, Refused
+from migration_console.lib.errors import Problem, Refused, conflict
 from migration_console.lib.tables import is_own
 
 from .descriptor import Descriptor
@@ -35,7 +35,7 @@ def save_dataset(data: dict[str, Any], *, user: Any = None) -> SchemaVersion:
             name=descriptor.name, defaults={"table": descriptor.target}
         )
         version = _version(dataset, data, descriptor.model, user)
-        Dataset.objects.filter(pk=dataset.pk).update(table=descriptor.target)
+        Dataset.objects.filter(pk=dataset.pk).update(table=descriptor.target, retired=False)
     assign_files()
     return version
 
@@ -58,7 +58,10 @@ def _version(dataset: Dataset, data: dict[str, Any], model: str | None, user: An
 
 def descriptors(*, besides: str = "") -> list[Descriptor]:
     """Return the current descriptor of each dataset."""
-    return [dataset.current.parsed for dataset in Dataset.objects.exclude(name=besides).order_by("name")]
+    return [
+        dataset.current.parsed
+        for dataset in Dataset.objects.filter(retired=False).exclude(name=besides).order_by("name")
+    ]
 
 
 def reference_problems(descriptor: Descriptor) -> list[Problem]:
@@ -147,3 +150,20 @@ def _reachable(start: str, references: dict[str, set[str]]) -> set[str]:
             seen.add(name)
             todo.append(name)
     return seen
+
+
+def remove_dataset(dataset: Dataset) -> None:
+    """Retire a dataset; one that was never used goes altogether. Its table stays."""
+    others = [
+        other.name
+        for other in descriptors(besides=dataset.name)
+        if dataset.name in {key.reference.resource for key in other.schema_.foreign_keys}
+    ]
+    if others:
+        raise conflict("referenced", f"{', '.join(others)} refer to {dataset}; change them first")
+    if dataset.runs.filter(closed_at=None).exists():
+        raise conflict("runs", f"{dataset} has runs under way; wait for them, or cancel them")
+    if dataset.runs.exists():
+        Dataset.objects.filter(pk=dataset.pk).update(retired=True)
+    else:
+        dataset.delete()

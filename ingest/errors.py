@@ -22,6 +22,7 @@ HINTS = {
     "blank-line": "Remove the empty line.",
     "short-row": "Add the missing fields; a delimiter may be missing.",
     "long-row": "Remove the extra fields, or quote a field that contains the delimiter.",
+    "unknown-column": "Remove the column, or add it to the dataset.",
     # the value of a field
     "required": "Give a value, or make the field optional in the dataset.",
     "not-an-integer": "Write digits only, such as 1200.",

@@ -1,5 +1,6 @@
 """The end of loading: foreign keys tried once more, the sums checked, whole files published."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from migration_console.lib import swap
 from migration_console.lib.definition import TableDefinition
 from migration_console.lib.engine import engine
 from migration_console.lib.errors import Broken, Fenced, refuse
+from migration_console.lib.lake import lake
 from migration_console.lib.statements import columns_sql, quote
 
+from .archive import version_of
 from .batches import prepared_rejects
 from .destination import Destination
 from .errors import ErrorGroup, group_errors, merge_groups
@@ -42,6 +45,8 @@ def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
             f"{totals['rejected']} rows were rejected; the dataset allows {limit}. Nothing was loaded.",
         )
     check_sums(run, found)
+    if run.parts.filter(sent=True).exists():
+        check_sent(run, found)
     if schema.descriptor.whole:
         publish(run, schema, to, totals)
     run.end(Status.LOADED, **totals)
@@ -115,6 +120,14 @@ def check_sums(run: Run, found: Survey) -> None:
         position, row = batch["end"], row + batch["rows"]
     if (position, row - 1) != (found.data_end, found.records):
         raise Broken(f"{run}: {row - 1} of {found.records} records are in the ledger, up to byte {position}")
+
+
+def check_sent(run: Run, found: Survey) -> None:
+    """Hold what a client sent against the file itself, by the digests in the ledger."""
+    with lake().open(version_of(run), found.data_start) as source:
+        for start, end, digest in run.batches.order_by("start").values_list("start", "end", "digest"):
+            if hashlib.sha256(source.read(end - start)).hexdigest() != digest:
+                raise Broken(f"{run}: the rows that were sent for byte {start} are not those of the file")
 
 
 def totals_of(run: Run) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Loader:
                 for batch in ahead(batches):
                     if heartbeat.lost.is_set():
                         raise Fenced(str(part))
-                    self._load_with_patience(part, batch)
+                    self.load_batch(part, batch)
                     self.progress(batch.rows)
                     if self.most_rejects is not None and self.rejected > self.most_rejects:
                         raise LimitPassed
@@ -77,8 +77,8 @@ class Loader:
         finally:
             engine(connection).end_session(connection)
 
-    def _load_with_patience(self, part: Part, batch: Prepared) -> None:
-        """Load one batch; a lost connection or a lock is tried again, whole, with back-off."""
+    def load_batch(self, part: Part, batch: Prepared) -> None:
+        """Load one batch of a part that we hold; a lost connection or a lock is tried again, whole, with back-off."""
         for attempt in patience():
             with attempt, transient_errors():
                 if attempt.retry_state.attempt_number > 1 and self._is_in(part, batch):

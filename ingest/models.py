@@ -24,6 +24,8 @@ class Dataset(models.Model):
     name = models.CharField(max_length=100, unique=True)
     table = models.CharField(max_length=130)
     paused = models.BooleanField(default=False)
+    # Takes no more files; kept because its runs are.
+    retired = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -106,6 +108,8 @@ class Run(Leased):
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.RECEIVED)
     reason = models.CharField(max_length=255, blank=True, help_text="why a duplicate is loaded again")
+    # Who sent the file, or asked for the present attempt.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
     trigger = models.CharField(max_length=20, default="sweep")
     waiting_for = models.CharField(max_length=255, blank=True)
     cancel_requested = models.BooleanField(default=False)
@@ -130,6 +134,7 @@ class Run(Leased):
     finished_at = models.DateTimeField(null=True, blank=True)
     # Set when the file's bytes are verified under processed/ or errors/.
     archived_key = models.TextField(blank=True)
+    archived_version = models.CharField(max_length=128, blank=True)
     report_key = models.TextField(blank=True)
     # Set when the file has left raw/: nothing is left to do.
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -200,6 +205,8 @@ class Part(Leased):
     next_byte = models.BigIntegerField()
     next_row = models.BigIntegerField()
     next_line = models.BigIntegerField()
+    # A client sends the rows, as it reads them from the lake; what it sent is held against the file at the end.
+    sent = models.BooleanField(default=False)
     # How often a worker found that another one had taken over.
     fenced = models.PositiveIntegerField(default=0)
 
@@ -277,6 +284,11 @@ class Reject(models.Model):
     raw = models.BinaryField(help_text="the row's bytes, 64 KiB of them at most")
     errors = models.JSONField()
     state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
+    # The values that somebody sent instead, and the run and row in which they are tried.
+    corrected = models.JSONField(null=True)
+    corrected_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    child = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="corrects", db_constraint=False)
+    child_row = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "row"], name="reject_row")]

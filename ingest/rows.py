@@ -50,7 +50,7 @@ def _strict_rows(span: Span, columns: dict[str, int], width: int) -> Rows:
         if record.code:
             broken.append((position, record.code, record.message))
         elif len(record.fields) != width:
-            broken.append((position, *_width_problem(len(record.fields), width)))
+            broken.append((position, *width_problem(len(record.fields), width)))
         else:
             good.append((position, record.fields))
     data: dict[str, pl.Series] = {"_n": pl.Series([position for position, _ in good], dtype=pl.UInt32)}
@@ -62,7 +62,8 @@ def _strict_rows(span: Span, columns: dict[str, int], width: int) -> Rows:
     return Rows(span, pl.DataFrame(data), starts, ends, lines, broken)
 
 
-def _width_problem(fields: int, width: int) -> tuple[str, str]:
+def width_problem(fields: int, width: int) -> tuple[str, str]:
+    """Return code and sentence for a row of another width."""
     code = "short-row" if fields < width else "long-row"
     return code, f"The row has {fields} fields; the file has {width} columns."
 
@@ -125,7 +126,7 @@ def _broken_lines(
         if line in {b"\n", b"\r\n"}:
             broken.append((position, "blank-line", "The line is empty."))
         else:
-            broken.append((position, *_width_problem(line.count(delimiter) + 1, width)))
+            broken.append((position, *width_problem(line.count(delimiter) + 1, width)))
     return broken
 
 

@@ -113,6 +113,8 @@ class Schema:
 
 
 def _model_reason(details: Any) -> Reason:
+    if details["type"] == "extra_forbidden":
+        return "unknown-column", f"The dataset has no column {details['loc'][0]}."
     code = "required" if details["type"] == "missing" else "rule"
     return code, details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 

@@ -5,25 +5,27 @@ leases decide who works, the database says what is left.
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Sum
 
 from migration_console.lib import swap
-from migration_console.lib.errors import Broken, Fenced, Gone, Refused, Unavailable
+from migration_console.lib.errors import Broken, Fenced, Gone, Refused, Unavailable, conflict, refuse
 from migration_console.lib.lease import writing
 from migration_console.lib.sqltype import BINARY
 
 from .archive import archive, version_of
-from .begin import MAX_TAKEOVERS, gave_up, is_superseded, problem, start, stored_survey
+from .begin import MAX_TAKEOVERS, gave_up, is_superseded, problem, start
 from .bell import ring, ring_waiting
+from .corrections import settle
 from .datasets import parent_tables
 from .destination import Destination
 from .finish import finish, totals_of
 from .loader import Cancelled, LimitPassed, Loader, transient_errors
 from .models import OPEN, Part, Run, Status
 from .schema import Schema
-from .survey import Survey
+from .survey import Survey, stored_survey
 from .target import RUN_COLUMN, ensure_table
 
 log = logging.getLogger(__name__)
@@ -35,8 +37,8 @@ def no_progress(_done: int, _total: int) -> None:
     """Show nothing."""
 
 
-def advance(pk: int, progress: Progress = no_progress) -> Run:
-    """Bring a run as far as it can go now; returns it as it then stands.
+def advance(pk: int, progress: Progress = no_progress, *, load: bool = True) -> Run:
+    """Bring a run as far as it can go now; returns it as it then stands. Without `load`, no further than the survey.
 
     `progress` is told how many records of how many are through. Waiting, fenced and interrupted runs
     stay open: another worker, or the sweep, goes on with them.
@@ -44,7 +46,7 @@ def advance(pk: int, progress: Progress = no_progress) -> Run:
     run = Run.objects.select_related("dataset").get(pk=pk)
     try:
         with transient_errors():
-            _advance(run, progress)
+            _advance(run, progress, load=load)
     except (Unavailable, OSError) as error:
         log.warning("%s waits: %s", run, error)
         _note_wait(run, f"the database or the lake did not answer: {error}")
@@ -76,10 +78,10 @@ def _note_failure(run: Run, error: Exception) -> None:
         run.wait(f"another try after {words}")
 
 
-def _advance(run: Run, progress: Progress) -> None:
+def _advance(run: Run, progress: Progress, *, load: bool) -> None:
     if run.status in OPEN and run.dataset is not None and not run.dataset.paused:
         try:
-            if run.status == Status.LOADING or start(run):
+            if (run.status == Status.LOADING or start(run)) and load:
                 _load(run, progress)
         except (Refused, Gone) as error:
             _end(run, error)
@@ -89,8 +91,9 @@ def _advance(run: Run, progress: Progress) -> None:
         except Cancelled:
             run.end(Status.CANCELLED, **totals_of(run))
     run.refresh_from_db()
-    if run.status not in OPEN and run.closed_at is None and run.claim():
+    if load and run.status not in OPEN and run.closed_at is None and run.claim():
         with run.holding():
+            settle(run)
             archive(run)
         ring_waiting()
 
@@ -100,9 +103,9 @@ def _end(run: Run, error: Refused | Gone) -> None:
     status = Status.REFUSED if isinstance(error, Refused) else Status.GONE
     problems = [found.as_dict() for found in error.problems] if isinstance(error, Refused) else []
     totals = totals_of(run)
-    if run.schema_version is not None and _schema(run).descriptor.whole:
+    if run.schema_version is not None and schema_of(run).descriptor.whole:
         totals["loaded"] = 0
-        swap.drop_leftovers(connection, _schema(run).descriptor.target, run.pk)
+        swap.drop_leftovers(connection, schema_of(run).descriptor.target, run.pk)
     elif totals["loaded"]:
         status = Status.FAILED
         message = f"{error}; {totals['loaded']} rows of it are in the table already, with _run = {run.pk}"
@@ -110,13 +113,14 @@ def _end(run: Run, error: Refused | Gone) -> None:
     run.end(status, problems=problems, **totals)
 
 
-def _schema(run: Run) -> Schema:
+def schema_of(run: Run) -> Schema:
+    """Return the schema that a run is pinned to."""
     assert run.schema_version is not None
     return run.schema_version.schema
 
 
 def _load(run: Run, progress: Progress) -> None:
-    schema, found = _schema(run), stored_survey(run)
+    schema, found = schema_of(run), stored_survey(run.survey)
     table = schema.descriptor.target
     exclusive = schema.descriptor.mode != "append" or schema.descriptor.whole
     guard: AbstractContextManager[bool] = writing(table) if exclusive else nullcontext(True)
@@ -223,13 +227,45 @@ def _restart(run: Run, why: str) -> None:
             Status.FAILED, problems=[problem("conflict", f"the table kept changing while the file was loaded: {why}")]
         )
         return
-    swap.drop_leftovers(connection, _schema(run).descriptor.target, run.pk)
+    swap.drop_leftovers(connection, schema_of(run).descriptor.target, run.pk)
     with transaction.atomic():
         run.rejects.all().delete()
         run.batches.all().delete()
         run.parts.update(next_byte=F("start"), next_row=F("first_row"), next_line=F("first_line"))
         run.warnings = [*run.warnings, f"Loaded anew, since the table had changed: {why}"]
         run.save(update_fields=["warnings"])
+    ring(run)
+
+
+AGAIN = {Status.REFUSED, Status.FAILED, Status.CANCELLED, Status.DUPLICATE}
+
+
+def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
+    """Take up a run that did not end well: behind what its ledger holds, or from the start where that is nothing."""
+    if run.status not in AGAIN or run.closed_at is None:
+        raise conflict("not-ended", f"{run} is {run.status}; only refused, failed, cancelled and duplicate runs can be")
+    if run.parent is not None:
+        raise conflict("correction", f"its rows are open again in run {run.parent_id}; send them from there", "run")
+    if run.status == Status.DUPLICATE and not reason:
+        raise refuse("reason", "these bytes are loaded already; say why they shall be loaded again", "reason")
+    goes_on = run.batches.exists() and not schema_of(run).descriptor.whole
+    fields: dict[str, Any] = {"status": Status.LOADING if goes_on else Status.RECEIVED}
+    if not goes_on:
+        fields |= {"schema_version": None, "survey": {}, "sha256": None, "started_at": None, "duplicate_of": None}
+        fields |= dict.fromkeys(["read", "loaded", "rejected", "skipped"], 0) | {"errors": []}
+    with transaction.atomic():
+        # Of two who ask at once, the second finds the run open.
+        taken = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=run.status, closed_at=run.closed_at).update(
+            attempt=F("attempt") + 1, takeovers=0, cancel_requested=False, problems=[], report_key="",
+            finished_at=None, closed_at=None, user=user, reason=reason or run.reason, **fields,
+        )  # fmt: skip
+        if not taken:
+            raise conflict("not-ended", f"{run} has just been taken up by somebody else")
+        if not goes_on:
+            run.rejects.all().delete()
+            run.batches.all().delete()
+            run.parts.all().delete()
+    run.refresh_from_db()
     ring(run)
 
 

@@ -58,6 +58,8 @@ class Survey:
     size: int = 0
     # Whether the integer key rises from row to row, so that parts may load in any order.
     rising: bool = False
+    # Whether every line is a record, so that somebody without a CSV reader may cut the file.
+    plain: bool = True
     warnings: list[str] = field(default_factory=list)
     parts: list[PartRange] = field(default_factory=list)
 
@@ -71,6 +73,11 @@ class Survey:
     def seekable(self) -> bool:
         """Tell whether a part can be read without reading what is before it."""
         return seekable(gzip=self.gzip, encoding=self.encoding)
+
+
+def stored_survey(data: dict[str, Any]) -> Survey:
+    """Return a survey from the JSON that a run keeps of it."""
+    return Survey(**{**data, "parts": [PartRange(**part) for part in data["parts"]]})
 
 
 def layout_of(schema: Schema, encoding: str) -> Layout:
@@ -222,6 +229,7 @@ class _Look:
 
     def _look_at(self, span: Span) -> None:
         self.last = span
+        self.found.plain &= span.records is None
         self._note_endings(span)
         self._refuse_repeated_header(span)
         if self.dialect.footer:

@@ -1,6 +1,7 @@
 """The environment, typed and checked in one place; every mistake is reported at once."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,11 +25,11 @@ def check_database_url(url: str) -> str:
 
 
 def check_lake_url(url: str) -> str:
-    """Check a LAKE_URL: the folder that holds raw/, processed/ and errors/."""
-    if url.startswith("s3:"):
-        raise ValueError("a lake on S3 is not supported yet; use a folder, as in file:var/lake")
+    """Check a LAKE_URL: the folder or the bucket that holds raw/, processed/, errors/ and backups/."""
+    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?", url):
+        return url
     if not url.startswith("file:") or not url.removeprefix("file:").lstrip("/"):
-        raise ValueError("use a folder, as in file:var/lake or file:/srv/lake")
+        raise ValueError("use a folder, as in file:var/lake or file:/srv/lake, or a bucket, as in s3://bucket/prefix")
     return url
 
 
@@ -120,6 +121,8 @@ def database(url: str) -> dict[str, Any]:
         "init_command": f"SET sql_mode='{SQL_MODE}', time_zone='+00:00', innodb_lock_wait_timeout=10",
     }
     config["TEST"] = {"CHARSET": "utf8mb4"}
+    # A request that loads a batch takes less time than a new connection; one that the server has closed is replaced.
+    config |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     return config
 
 

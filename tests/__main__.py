@@ -18,6 +18,7 @@ def run(name: str, url: str, arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="console-tests-") as var:
         environment = os.environ | {
             "DATABASE_URL": url,
+            "TEST_SERVER": name,
             "VAR_FOLDER": var,
             "LAKE_URL": "",
             "CELERY_BROKER_URL": "memory://",

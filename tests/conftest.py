@@ -1,20 +1,32 @@
 """Fixtures: a lake of its own for each test, and tables that go with it."""
 
 import io
+import logging
+import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
+import orjson
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.cache import cache
 from django.db import connection
+from django.test import Client as TestClient
+from knox.models import AuthToken
 
 from ingest.admission import admit_upload
 from ingest.datasets import save_dataset
 from ingest.models import Run
 from ingest.sweeper import work_off
-from migration_console.lib.lake import Folder, lake
+from migration_console.lib.bucket import Bucket
+from migration_console.lib.folder import Folder
+from migration_console.lib.lake import lake
 
-CONSOLE_TABLES = ("django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_")
+CONSOLE_TABLES = ("django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_", "_console_cache")
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +34,53 @@ def _lake(settings: Any, tmp_path: Path) -> None:
     settings.LAKE_URL = f"file:{tmp_path}/lake"
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Run moto's S3 server, the edge of the product that tests may fake; return its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server.start()
+    host, port = server.get_host_and_port()
+    # For this process and those that tests start.
+    os.environ |= {
+        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL_SQS": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, settings: Any) -> Bucket:
+    """Return the test's lake in a versioned bucket of its own."""
+    name = f"lake-{uuid.uuid4().hex[:12]}"
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    settings.LAKE_URL = f"s3://{name}/some/where"
+    found = lake()
+    assert isinstance(found, Bucket)
+    return found
+
+
 @pytest.fixture
 def folder() -> Folder:
     """Return the test's lake."""
-    return lake()
+    found = lake()
+    assert isinstance(found, Folder)
+    return found
 
 
 @pytest.fixture
 def tables(transactional_db: None) -> Iterator[None]:
-    """Drop the target tables behind the test."""
+    """Drop the target tables behind the test, and forget what throttles have counted."""
     yield
+    cache.clear()
     with connection.cursor() as cursor:
         names = connection.introspection.table_names(cursor)
         off, on = ("SET foreign_key_checks=0", "SET foreign_key_checks=1")
@@ -48,6 +97,31 @@ def tables(transactional_db: None) -> Iterator[None]:
 def load(tables: None) -> "Loads":
     """Return a function that loads a file the whole way."""
     return Loads()
+
+
+class Client:
+    """A script that speaks to the API with a token of its own."""
+
+    def __init__(self, *groups: str) -> None:
+        self.user = get_user_model().objects.create_user(f"script-{uuid.uuid4().hex[:8]}")
+        self.user.groups.set(Group.objects.filter(name__in=groups))
+        self.auth, self.token = AuthToken.objects.create(self.user)
+
+    def __call__(self, method: str, path: str, data: Any = None, kind: str = "application/json", **headers: str) -> Any:
+        """Send JSON, or bytes as they are."""
+        body = data if isinstance(data, bytes) else b"" if data is None else orjson.dumps(data)
+        given = {"authorization": f"Token {self.token}", **headers}
+        return TestClient().generic(method, path, body, kind, headers=given)
+
+    def csv(self, path: str, data: bytes) -> Any:
+        """Post CSV."""
+        return self("POST", path, data, "text/csv")
+
+
+@pytest.fixture
+def script(tables: None) -> Client:
+    """Return a script that may do whatever loading needs."""
+    return Client("steward")
 
 
 class Loads:

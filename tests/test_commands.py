@@ -13,7 +13,7 @@ from django.core.management import call_command
 from ingest.datasets import save_dataset
 from ingest.models import Run, Status
 from migration_console.env import ROOT
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from tests.conftest import query
 from tests.workers import environment
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,9 +82,9 @@ class Worker:
 
 
 @contextmanager
-def workers(count: int, var: Path, sabotage: str = "") -> Iterator[list[Worker]]:
+def workers(count: int, var: Path, sabotage: str = "", **more: str) -> Iterator[list[Worker]]:
     """Run workers; kill what is left of them at the end."""
-    running = [Worker(var, sabotage) for _ in range(count)]
+    running = [Worker(var, sabotage, **more) for _ in range(count)]
     try:
         yield running
     finally:
@@ -96,7 +97,8 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s for {what}: {list(Run.objects.values('status', 'waiting_for'))}")
+            runs = Counter(Run.objects.values_list("status", "waiting_for"))
+            raise AssertionError(f"waited {seconds} s for {what}: {dict(runs)}")
         time.sleep(0.05)
 
 

@@ -29,6 +29,10 @@ class Refused(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class Conflict(Refused):
+    """The input is well formed, but not what the present state allows; the same may be right at another time."""
+
+
 class Unavailable(Exception):
     """The database or the lake is away; nothing was lost, and a later try may succeed."""
 
@@ -43,6 +47,11 @@ class Broken(Exception):
 
 class Gone(Exception):
     """The pinned version of an object is no longer there."""
+
+
+def conflict(code: str, message: str, where: str = "") -> Conflict:
+    """Return a conflict with one problem, to be raised."""
+    return Conflict([Problem(code, message, where)])
 
 
 def refuse(code: str, message: str, where: str = "") -> Refused:

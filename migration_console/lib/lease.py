@@ -128,6 +128,7 @@ class TableLease(Leased):
 
     class Meta:
         app_label = "migration_console"
+        permissions = [("view_metrics", "Can view metrics")]
 
     def __str__(self) -> str:
         return f"writing lease of {self.table}"

@@ -17,7 +17,7 @@ from backups.models import Backup, BackupStatus, Restore, RestoreStatus
 from backups.services import add_table, bring_back, request_backup, request_restore, take
 from backups.sweeper import sweep
 from migration_console.env import ROOT
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from migration_console.lib.lease import TableLease
 from tests.backups.conftest import OURS, backed_up, fingerprint, run_sql
 from tests.conftest import query

@@ -14,7 +14,7 @@ from django.db import connection
 from backups.container import CODECS
 from backups.models import Backup
 from backups.services import check, request_check
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from tests.backups.conftest import backed_up, run_sql
 
 COMPRESSED = ["deflate", "snappy", "zstandard"]

@@ -21,7 +21,7 @@ from backups.services import (
     take,
 )
 from migration_console.lib.errors import Refused
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from tests.backups.conftest import backed_up, rehearsed, run_sql
 
 NEW_YEAR = datetime(2026, 1, 1, 3, tzinfo=UTC)

@@ -11,7 +11,7 @@ from ingest.admission import admit_upload
 from ingest.datasets import save_dataset
 from ingest.models import Run, Status
 from ingest.sweeper import work_off
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from tests.conftest import query
 
 pytestmark = [

@@ -12,7 +12,7 @@ from ingest.datasets import save_dataset
 from ingest.models import Dataset, Run, Status
 from ingest.services import advance, cancel
 from ingest.sweeper import sweep, unfinished, work_off
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from migration_console.lib.lease import writing
 from tests.conftest import Loads, query
 

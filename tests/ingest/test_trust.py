@@ -12,7 +12,7 @@ from ingest.models import Dataset, Run, Status
 from ingest.services import advance, cancel
 from ingest.sweeper import sweep, work_off
 from migration_console.lib.errors import Refused
-from migration_console.lib.lake import Folder
+from migration_console.lib.folder import Folder
 from tests.conftest import Loads, codes, query
 
 pytestmark = pytest.mark.database

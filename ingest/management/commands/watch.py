@@ -1,20 +1,20 @@
-"""manage.py watch: admit files as they arrive in the lake folder, and ring for the workers."""
+"""manage.py watch: admit files as they arrive in the lake, and ring for the workers."""
 
 import time
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from ingest import sweeper
 from migration_console.lib.command import WELL, ConsoleCommand
-from migration_console.lib.lake import lake
 
 
 class Command(ConsoleCommand):
     """Watch raw/."""
 
-    help = "Watch raw/ in the lake folder: a file that has been complete for 2 seconds is handed to the workers."
+    help = "Watch raw/ in the lake: a complete file (in a folder: unchanged for 2 s) is handed to the workers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the interval."""
@@ -24,7 +24,7 @@ class Command(ConsoleCommand):
 
     def run(self, *, interval: float, looks: int, **_options: Any) -> Any:
         """Look, ring, wait."""
-        self.stderr.write(f"watching {lake().root / 'raw'}")
+        self.stderr.write(f"watching raw/ in {settings.LAKE_URL}")
         admitted, look = 0, 0
         while True:
             try:

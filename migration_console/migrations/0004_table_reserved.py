@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('migration_console', '0001_initial'),
+        ('migration_console', '0003_cache_table'),
     ]
 
     operations = [

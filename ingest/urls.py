@@ -1,0 +1,17 @@
+"""Addresses of loading."""
+
+from migration_console.routes import both
+
+from . import views
+
+urlpatterns = [
+    *both("validate-transform", views.ValidateTransform, "validate-transform"),
+    *both("files", views.Files, "files"),
+    *both("runs", views.Runs, "runs"),
+    *both("runs/<int:pk>", views.OneRun, "run"),
+    *both("runs/<int:pk>/retry", views.RetryRun, "retry"),
+    *both("runs/<int:pk>/cancel", views.CancelRun, "cancel"),
+    *both("runs/<int:pk>/rejects", views.Rejects, "rejects"),
+    *both("datasets", views.Datasets, "datasets"),
+    *both("datasets/<str:name>", views.OneDataset, "dataset"),
+]

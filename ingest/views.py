@@ -1,0 +1,383 @@
+"""The REST API of loading: each address checks the envelope, calls one service, and answers."""
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any, BinaryIO, ClassVar
+
+from django.conf import settings
+from django.http import FileResponse, Http404, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from migration_console.api import ByName, CsvParser, Newest, StrictJSONParser, TooLarge, parse
+from migration_console.lib.errors import refuse
+from migration_console.openapi import Listed
+
+from . import arrivals, export
+from .corrections import read_csv, resubmit
+from .datasets import remove_dataset, save_dataset
+from .filters import DatasetFilter, RunFilter
+from .models import Batch, Dataset, Run
+from .sending import MAX_ROWS, Place, load_sent
+from .serializers import (
+    BatchQuery,
+    CorrectionsIn,
+    DatasetOut,
+    FileIn,
+    FileOut,
+    RetryIn,
+    RowsAnswer,
+    RowsIn,
+    RunOut,
+    UploadQuery,
+    run_out,
+)
+from .services import cancel, retry
+
+# A thousand records of 8 KiB; more is no batch.
+MAX_BATCH_BYTES = 8 << 20
+
+
+class LengthRequired(APIException):
+    """A body without a length would look like an empty one."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_code = "length-required"
+    default_detail = "Send the body with a Content-Length; for curl: --data-binary @FILE."
+
+
+class Body:
+    """A streamed request body that must come whole: a sender that breaks off has sent nothing."""
+
+    def __init__(self, request: Request, limit: int) -> None:
+        length = request.META.get("CONTENT_LENGTH")
+        if not length:
+            raise LengthRequired
+        self.left = int(length)
+        if self.left > limit:
+            raise TooLarge(f"The body has {length} bytes; {limit} is the limit.")
+        # An empty body is no stream.
+        self.stream: Any = request.data if self.left else None
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to size bytes."""
+        data: bytes = self.stream.read(min(size, self.left) if size >= 0 else self.left) if self.left else b""
+        if self.left and not data:
+            raise refuse("broken-off", f"the body ended {self.left} bytes too early; send it again")
+        self.left -= len(data)
+        return data
+
+    def whole(self) -> bytes:
+        """Return all of it."""
+        parts = []
+        while self.left:
+            parts.append(self.read())
+        return b"".join(parts)
+
+
+def _is_csv(request: Request) -> bool:
+    return (request.content_type or "").partition(";")[0].strip().lower() in CsvParser.media_types
+
+
+class ValidateTransform(APIView):
+    """Rows to be judged (JSON), or to be loaded into a run (CSV)."""
+
+    permissions: ClassVar = {"POST": "ingest.add_run"}
+    parser_classes = [StrictJSONParser, CsvParser]
+    throttle_scope = "rows"
+
+    @extend_schema(
+        summary="Judge rows, or load a batch of a run",
+        description=(
+            "JSON: 1 to 1000 rows are validated and transformed; nothing is loaded, and the query stays empty.\n\n"
+            "CSV: whole lines of the run's file, with their place in the query, are loaded. The same batch again"
+            " answers the same; 409 `taken-over` says that a worker goes on."
+        ),
+        parameters=[
+            OpenApiParameter(name, kind, description="CSV only")
+            for name, kind in [
+                *dict.fromkeys(["run", "epoch", "start", "end", "row", "line"], int).items(),
+                ("last", bool),
+            ]
+        ],
+        request={"application/json": RowsIn, "text/csv": OpenApiTypes.STR},
+        responses={200: RowsAnswer},
+    )
+    def post(self, request: Request) -> Response:
+        """Judge, or load."""
+        if _is_csv(request):
+            return Response(_load(request))
+        if request.query_params:
+            raise refuse("unknown-parameter", "rows in JSON are not loaded; the place of a batch goes with text/csv")
+        from .checking import check_objects  # Polars, only where rows are judged
+
+        body = parse(RowsIn, request.data)
+        version = get_dataset(body.dataset).current
+        valid, rejected = check_objects(body.rows, version.schema)
+        return Response(
+            {
+                "dataset": body.dataset,
+                "schema_version": version.number,
+                "received": len(body.rows),
+                "valid": valid,
+                "rejected": [{"row": row, "errors": errors} for row, errors in rejected.items()],
+            }
+        )
+
+
+def _load(request: Request) -> dict[str, Any]:
+    query = parse(BatchQuery, request.query_params.dict())
+    data = Body(request, MAX_BATCH_BYTES).whole()
+    if query.end != query.start + len(data):
+        raise refuse("end", f"the body has {len(data)} bytes; start and end say {query.end - query.start}", "end")
+    run = get_run(query.run)
+    place = Place(epoch=query.epoch, start=query.start, row=query.row, line=query.line)
+    return batch_out(load_sent(run, place, data, last=query.last))
+
+
+def batch_out(batch: Batch) -> dict[str, Any]:
+    """Return a line of the ledger as the API shows it."""
+    counts = {"loaded": batch.loaded, "rejected": batch.rejected, "skipped": batch.skipped}
+    return {"run": batch.run_id, "start": batch.start, "end": batch.end, "read": batch.rows, **counts}
+
+
+def get_run(pk: int) -> Run:
+    """Return a run, or 404."""
+    runs = Run.objects.select_related("dataset", "schema_version", "user")
+    return get_object_or_404(runs, pk=pk) if pk < 2**63 else not_there()
+
+
+def not_there() -> Any:
+    """Answer 404."""
+    raise Http404
+
+
+def get_dataset(name: str) -> Dataset:
+    """Return a dataset that takes files, or 404."""
+    return get_object_or_404(Dataset, name=name, retired=False)
+
+
+class Files(APIView):
+    """Files that have come, and files that are sent here."""
+
+    permissions: ClassVar = {"POST": "ingest.add_run"}
+    parser_classes = [StrictJSONParser, CsvParser]
+    throttle_scope = "files"
+
+    @extend_schema(
+        summary="Announce an object of the lake, or send a file",
+        description=(
+            "JSON: an object under raw/ has come. It is admitted once, however often it is announced; with `rows` the"
+            " answer may ask for its rows.\n\nCSV (or gzip): the body is the file, of the dataset in the query."
+        ),
+        parameters=[
+            OpenApiParameter("dataset", str, description="CSV only: whose file the body is"),
+            OpenApiParameter("name", str, description="CSV only: the file's name; DATASET.csv unless given"),
+            OpenApiParameter("reason", str, description="CSV only: why bytes that are loaded already are loaded again"),
+        ],
+        request={"application/json": FileIn, "text/csv": OpenApiTypes.STR, "application/gzip": OpenApiTypes.BINARY},
+        responses={200: FileOut, 201: FileOut},
+    )
+    def post(self, request: Request) -> Response:
+        """Admit."""
+        if _is_csv(request):
+            query = parse(UploadQuery, request.query_params.dict())
+            dataset = get_dataset(query.dataset)
+            gzipped = (request.content_type or "").startswith("application/gzip")
+            name = query.name or f"{dataset.name}.csv{'.gz' if gzipped else ''}"
+            body: Any = Body(request, settings.MAX_FILE_BYTES)
+            run = arrivals.receive(body, name=name, dataset=dataset, reason=query.reason, user=request.user)
+            return Response({"run": run.pk, "status": run.status, "send": "nothing"}, status=201)
+        if request.query_params:
+            raise refuse("unknown-parameter", "the query goes with a file in the body")
+        body = parse(FileIn, request.data)
+        answer = arrivals.announced(body.bucket, body.key, body.version, rows=body.rows, user=request.user)
+        return Response(answer)
+
+
+class Runs(Listed):
+    """Runs, newest first."""
+
+    permissions: ClassVar = {"GET": "ingest.view_run"}
+    queryset = Run.objects.select_related("dataset", "schema_version", "user")
+    filterset_class = RunFilter
+    pagination_class = Newest
+
+    @extend_schema(summary="Runs, newest first", responses={200: RunOut})
+    def get(self, _request: Request) -> Response:
+        """Return a page."""
+        return self.answer(run_out)
+
+
+class OneRun(APIView):
+    """A run."""
+
+    permissions: ClassVar = {"GET": "ingest.view_run"}
+    throttle_scope = "read"
+
+    @extend_schema(summary="A run; poll it until `ended`", responses={200: RunOut})
+    def get(self, _request: Request, pk: int) -> Response:
+        """Return it."""
+        return Response(run_out(get_run(pk)))
+
+
+class RetryRun(APIView):
+    """A run that did not end well, taken up again."""
+
+    permissions: ClassVar = {"POST": "ingest.change_run"}
+    throttle_scope = "write"
+
+    @extend_schema(summary="Take up a run that did not end well", request=RetryIn, responses={202: RunOut})
+    def post(self, request: Request, pk: int) -> Response:
+        """Take it up."""
+        body = parse(RetryIn, request.data or {})
+        run = get_run(pk)
+        retry(run, user=request.user, reason=body.reason)
+        return Response(run_out(get_run(pk)), status=202)
+
+
+class CancelRun(APIView):
+    """A run, asked to stop."""
+
+    permissions: ClassVar = {"POST": "ingest.change_run"}
+    throttle_scope = "write"
+
+    @extend_schema(summary="Stop a run at its next batch; what is loaded stays", request=None, responses={202: RunOut})
+    def post(self, _request: Request, pk: int) -> Response:
+        """Ask it to stop; one that has ended stays as it is."""
+        cancel(get_run(pk))
+        return Response(run_out(get_run(pk)), status=202)
+
+
+class Rejects(APIView):
+    """The rejected rows of a run, and better ones for them."""
+
+    permissions: ClassVar = {"GET": "ingest.view_reject", "POST": "ingest.change_reject"}
+    parser_classes = [StrictJSONParser, CsvParser]
+    throttle_scope = "read"
+
+    @extend_schema(
+        summary="The rejected rows, streamed",
+        parameters=[
+            OpenApiParameter("format", str, enum=list(export.FORMATS), description="jsonl unless given, or by Accept")
+        ],
+        responses={(200, kind): OpenApiTypes.BINARY for kind in export.FORMATS.values()},
+    )
+    def get(self, request: Request, pk: int) -> HttpResponseBase:
+        """Stream them."""
+        run, kind = get_run(pk), _format(request)
+        name = f"run-{run.pk}-rejects.{kind}"
+        if kind == "xlsx":
+            return FileResponse(
+                export.as_xlsx(run), filename=name, as_attachment=True, content_type=export.FORMATS[kind]
+            )
+        lines: Iterable[bytes] = export.as_csv(run) if kind == "csv" else export.as_json_lines(run)
+        answer = StreamingHttpResponse(lines, content_type=export.FORMATS[kind])
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
+
+    @extend_schema(
+        summary="Send corrected rows: they become a run of their own",
+        description="JSON, or CSV with a column `_row`, as GET gives it. Columns that are left out stay as they came.",
+        request={"application/json": CorrectionsIn, "text/csv": OpenApiTypes.STR},
+        responses={201: RunOut},
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Make a child run of them."""
+        run = get_run(pk)
+        if _is_csv(request):
+            source: BinaryIO = BytesIO(Body(request, MAX_BATCH_BYTES).whole())
+            corrections: Any = read_csv(source, MAX_ROWS)
+        else:
+            body = parse(CorrectionsIn, request.data)
+            corrections = {correction.row: correction.values for correction in body.rows}
+            if len(corrections) < len(body.rows):
+                raise refuse("row", "a row is there twice", "rows")
+        return Response(run_out(get_run(resubmit(run, corrections, user=request.user).pk)), status=201)
+
+
+def _format(request: Request) -> str:
+    wanted = request.query_params.get("format")
+    if wanted is None:
+        accept = request.headers.get("Accept", "")
+        wanted = next((name for name, kind in export.FORMATS.items() if kind in accept), "jsonl")
+    if wanted not in export.FORMATS or set(request.query_params) - {"format"}:
+        raise refuse("format", f"ask for one of: {', '.join(export.FORMATS)}", "format")
+    return wanted
+
+
+class Datasets(Listed):
+    """Datasets by name."""
+
+    permissions: ClassVar = {"GET": "ingest.view_dataset"}
+    queryset = Dataset.objects.filter(retired=False)
+    filterset_class = DatasetFilter
+    pagination_class = ByName
+
+    @extend_schema(summary="Datasets, by name", responses={200: DatasetOut})
+    def get(self, _request: Request) -> Response:
+        """Return a page."""
+        return self.answer(dataset_out)
+
+
+def dataset_out(dataset: Dataset) -> dict[str, Any]:
+    """Return a dataset as the API shows it."""
+    version = dataset.current
+    descriptor = version.parsed
+    return {
+        "name": dataset.name,
+        "version": version.number,
+        "table": dataset.table,
+        "mode": descriptor.mode,
+        "files": descriptor.file_patterns,
+        "paused": dataset.paused,
+        "descriptor": version.descriptor,
+    }
+
+
+class OneDataset(APIView):
+    """A dataset."""
+
+    permissions: ClassVar = {
+        "GET": "ingest.view_dataset",
+        "PUT": "ingest.change_dataset",
+        "DELETE": "ingest.delete_dataset",
+    }
+    throttle_scope = "write"
+
+    @extend_schema(summary="A dataset", responses={200: DatasetOut})
+    def get(self, _request: Request, name: str) -> Response:
+        """Return it."""
+        return Response(dataset_out(get_dataset(name)))
+
+    @extend_schema(
+        summary="Define a dataset, or make a new version of it",
+        description="The body is the descriptor: a Frictionless Data Resource with our own keys.",
+        request={"application/json": OpenApiTypes.OBJECT},
+        responses={200: DatasetOut, 201: DatasetOut},
+    )
+    def put(self, request: Request, name: str) -> Response:
+        """Save it."""
+        if not isinstance(request.data, dict):
+            raise refuse("descriptor", "the body must be a descriptor, a JSON object")
+        if request.data.get("name", name) != name:
+            raise refuse("descriptor", f"the address says {name!r}, the descriptor {request.data['name']!r}", "/name")
+        new = not Dataset.objects.filter(name=name, retired=False).exists()
+        version = save_dataset({**request.data, "name": name}, user=request.user)
+        return Response(dataset_out(version.dataset), status=201 if new else 200)
+
+    @extend_schema(
+        summary="Retire a dataset: it takes no more files",
+        description="Its table and its runs stay; PUT brings it back.",
+        responses={204: None},
+    )
+    def delete(self, _request: Request, name: str) -> Response:
+        """Retire it."""
+        remove_dataset(get_dataset(name))
+        return Response(status=204)

@@ -1,0 +1,152 @@
+"""What every address of the REST API shares: who may, how bodies are read, how lists go on."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from knox.auth import TokenAuthentication as KnoxAuthentication
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rest_framework import exceptions, status
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from .lib.errors import Problem, Refused
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+# What one request with JSON may weigh; files are streamed and have a limit of their own.
+MAX_JSON = 8 << 20
+
+
+class Envelope(BaseModel):
+    """A request's body: keys that it does not know are mistakes, not decoration."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(model: type[M], data: object) -> M:
+    """Return the checked body or query of a request; Refused with every mistake and its place."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise Refused(
+            Problem(details["type"].replace("_", "-"), details["msg"], ".".join(map(str, details["loc"])))
+            for details in error.errors(include_url=False, include_input=False, include_context=False)
+        ) from None
+
+
+class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox has no types
+    """`Authorization: Token …`; a token that is no text is as wrong as any other."""
+
+    def authenticate_credentials(self, token: bytes) -> Any:
+        """Return user and token."""
+        if not token.isalnum():
+            raise exceptions.AuthenticationFailed("Invalid token.")
+        return super().authenticate_credentials(token)
+
+
+class Allowed(BasePermission):
+    """The permission that a view names for the method, `permissions = {"GET": "ingest.view_run"}`; None is open to all.
+
+    A method that is not named is not there, and answered with 405 before anyone is asked who he is.
+    """
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        """Tell whether the request's user has it."""
+        wanted: Mapping[str, str | None] = getattr(view, "permissions", {})
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        if method not in wanted:
+            return True
+        return wanted[method] is None or bool(request.user and request.user.has_perm(wanted[method] or ""))
+
+
+class AnyAccept(BaseContentNegotiation):
+    """One kind of answer, whatever the client would rather have."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Return the parser of the body's content type; none means 415."""
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if kind in parser.media_types), None)
+
+    def select_renderer(self, _request: Request, renderers: Any, _suffix: Any = None) -> Any:
+        """Return the first one."""
+        return renderers[0], renderers[0].media_type
+
+
+def _exact(digits: str) -> float | Decimal:
+    """Return a JSON number as a float only where the float is that very number."""
+    number = float(digits)
+    exact = Decimal(digits)
+    return number if abs(number) != float("inf") and Decimal(repr(number)) == exact else exact
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_float=_exact, parse_constant=_no_constant)
+
+
+class StrictJSONParser(BaseParser):
+    """JSON by RFC 8259, numbers kept exactly, keys once."""
+
+    media_type = "application/json"
+    media_types = ("application/json",)
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the decoded body."""
+        body = stream.read(MAX_JSON + 1)
+        if len(body) > MAX_JSON:
+            raise TooLarge(f"The body has more than {MAX_JSON >> 20} MiB; send it in several requests.")
+        try:
+            return DECODER.decode(body.decode())
+        except (ValueError, RecursionError) as error:
+            raise exceptions.ParseError(f"The body is not JSON that can be kept exactly: {error}.") from None
+
+
+class CsvParser(BaseParser):
+    """CSV, plain or gzipped, as the stream that it is: a file is never held in memory."""
+
+    media_type = "text/csv"
+    media_types = ("text/csv", "application/gzip")
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the stream."""
+        return stream
+
+
+class TooLarge(exceptions.APIException):
+    """The body is longer than allowed."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too-large"
+
+
+class Newest(CursorPagination):
+    """Newest first, from page to page by a cursor: what arrives meanwhile neither repeats nor hides a row."""
+
+    ordering = "-id"
+    page_size = 100
+    page_size_query_param = "page_size"
+    max_page_size = 1000
+
+
+class ByName(Newest):
+    """In the order of names."""
+
+    ordering = "name"

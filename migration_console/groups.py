@@ -1,0 +1,32 @@
+"""Who may do what: groups of people and of service users, kept equal to this table by every migrate."""
+
+from typing import Any
+
+READ_INGEST = {f"ingest.view_{name}" for name in ("dataset", "schemaversion", "run", "reject")}
+SEND = {"ingest.add_run", "ingest.change_run", "ingest.change_reject"}
+DATASETS = {"ingest.add_dataset", "ingest.change_dataset", "ingest.delete_dataset"}
+READ = READ_INGEST | {"migration_console.view_metrics"}
+TOKENS = {"knox.add_authtoken", "knox.view_authtoken", "knox.delete_authtoken", "auth.view_user", "auth.view_group"}
+
+GROUPS: dict[str, set[str]] = {
+    # people
+    "steward": READ | SEND | DATASETS,
+    "operator": READ | SEND | DATASETS | TOKENS,
+    "auditor": READ,
+    # service users
+    "ingest": READ_INGEST | SEND,
+    "read": READ,
+    "backup": set(),
+    "restore": set(),
+}
+
+
+def save_groups(**_: Any) -> None:
+    """Bring the groups in the database to what stands above; what others have added to them goes."""
+    from django.contrib.auth.models import Group, Permission
+
+    known = {f"{p.content_type.app_label}.{p.codename}": p for p in Permission.objects.select_related("content_type")}
+    for name, permissions in GROUPS.items():
+        group, _new = Group.objects.get_or_create(name=name)
+        # Called after each application's migrations: a later one brings what is missing now.
+        group.permissions.set(known[permission] for permission in permissions if permission in known)

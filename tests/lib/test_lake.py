@@ -1,0 +1,142 @@
+"""What must hold in a lake, be it a folder or a bucket."""
+
+import io
+from typing import Any
+
+import boto3
+import pytest
+
+from migration_console.lib.bucket import UPLOAD_PART, Bucket
+from migration_console.lib.errors import Gone, Refused
+from migration_console.lib.lake import Lake, lake
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest) -> Lake:
+    """Return a lake of each kind."""
+    found: Lake = request.getfixturevalue(request.param)
+    return found
+
+
+def put(store: Lake, key: str, data: bytes = b"data") -> Any:
+    return store.put(key, io.BytesIO(data))
+
+
+def read(store: Lake, version: Any, start: int = 0) -> bytes:
+    with store.open(version, start) as file:
+        return file.read()
+
+
+def test_what_is_put_is_read_from_any_offset(store: Lake) -> None:
+    version = put(store, "raw/año 2026+1.csv", b"0123456789")
+    assert store.stat("raw/año 2026+1.csv") == version
+    assert [read(store, version, start) for start in (0, 4, 10)] == [b"0123456789", b"456789", b""]
+
+
+def test_an_empty_object_is_read_as_empty_and_a_missing_one_is_gone(store: Lake) -> None:
+    version = put(store, "raw/empty.csv", b"")
+    assert read(store, version) == b""
+    store.delete(version)
+    with pytest.raises(Gone), store.open(version):
+        pass
+
+
+def test_listing_names_every_key_below_the_prefix_and_nothing_else(store: Lake) -> None:
+    for key in ("raw/b.csv", "raw/a/c.csv", "rawness.csv", "processed/raw/d.csv"):
+        put(store, key)
+    assert {version.key for version in store.list("raw")} == {"raw/b.csv", "raw/a/c.csv"}
+
+
+def test_a_copy_holds_the_bytes_of_the_named_version_and_is_made_once(store: Lake) -> None:
+    version = put(store, "raw/a.csv", b"first")
+    copy = store.copy(version, "processed/1/a.csv")
+    assert (copy.key, copy.size) == ("processed/1/a.csv", 5)
+    assert store.copy(version, "processed/1/a.csv") == copy
+    assert read(store, copy) == b"first"
+
+
+def test_deleting_a_version_leaves_a_later_one_alone(store: Lake) -> None:
+    first = put(store, "raw/a.csv", b"first")
+    second = put(store, "raw/a.csv", b"second!")
+    store.delete(first)
+    assert read(store, second) == b"second!"
+    store.delete(second)
+    assert list(store.list("raw")) == []
+    store.delete(second)  # done already is done
+
+
+def test_a_pinned_version_is_read_though_it_was_overwritten_and_hidden(bucket: Bucket) -> None:
+    first, second = put(bucket, "raw/a.csv", b"first"), put(bucket, "raw/a.csv", b"second")
+    bucket.client.delete_object(Bucket=bucket.bucket, Key=f"{bucket.prefix}raw/a.csv")
+    assert [read(bucket, version) for version in (first, second)] == [b"first", b"second"]
+    assert bucket.versions("raw/a.csv") == (first, second)
+    assert list(bucket.list("raw")) == [first, second]
+
+
+def test_the_versions_of_a_key_are_not_those_of_a_longer_one(bucket: Bucket) -> None:
+    version = put(bucket, "raw/a.csv")
+    put(bucket, "raw/a.csv.gz")
+    assert bucket.versions("raw/a.csv") == (version,)
+    assert bucket.versions("raw/a") == ()
+
+
+def test_large_objects_go_up_and_are_copied_in_parts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    bucket.client.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+    data = bytes(range(256)) * (UPLOAD_PART // 256) + b"the rest"
+    version = put(bucket, "raw/large.csv", data)
+    assert (version.size, calls.count("UploadPart")) == (len(data), 2)
+    small = Bucket(bucket.bucket, bucket.prefix, max_copy=6 << 20)
+    small.client.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+    copy = small.copy(version, "processed/1/large.csv")
+    assert calls.count("UploadPartCopy") == 3
+    assert read(bucket, copy) == data
+
+
+def test_a_broken_upload_leaves_nothing_behind(bucket: Bucket) -> None:
+    class Breaks(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= UPLOAD_PART:
+                raise OSError("the line went dead")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="line went dead"):
+        bucket.put("raw/a.csv", Breaks(b"x" * 2 * UPLOAD_PART))
+    assert list(bucket.list("raw")) == []
+    assert "Uploads" not in bucket.client.list_multipart_uploads(Bucket=bucket.bucket)
+
+
+def test_a_download_that_breaks_is_taken_up_where_it_broke(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(1_000_000) + b"end"
+    version = put(bucket, "raw/a.csv", data)
+    get, starts = bucket._get, list[int]()
+
+    def short(version: Any, start: int) -> Any:
+        starts.append(start)
+        return io.BytesIO(get(version, start).read(300_000))
+
+    monkeypatch.setattr(bucket, "_get", short)
+    assert read(bucket, version) == data
+    assert starts == [0, 300_000, 600_000, 900_000]
+
+
+def test_nothing_is_asked_of_the_server_that_others_lack(bucket: Bucket) -> None:
+    headers: set[str] = set()
+    bucket.client.meta.events.register("before-send.s3", lambda request, **_: headers.update(map(str, request.headers)))
+    store: Lake = bucket
+    store.delete(store.copy(put(store, "raw/a.csv"), "processed/1/a.csv"))
+    unknown = ("x-amz-tagging", "x-amz-server-side", "x-amz-checksum", "x-amz-trailer", "x-amz-sdk-checksum", "If-")
+    assert not [name for name in headers if name.startswith(unknown)]
+
+
+def test_an_unversioned_bucket_is_refused_with_the_command_that_mends_it(bucket: Bucket, settings: Any) -> None:
+    boto3.client("s3").put_bucket_versioning(Bucket=bucket.bucket, VersioningConfiguration={"Status": "Suspended"})
+    settings.LAKE_URL = f"s3://{bucket.bucket}/elsewhere"
+    with pytest.raises(Refused, match=f"put-bucket-versioning --bucket {bucket.bucket} --versioning-configuration"):
+        lake()
+
+
+def test_keys_of_events_are_those_below_the_prefix(bucket: Bucket) -> None:
+    assert bucket.key_of(bucket.bucket, "some/where/raw/a.csv") == "raw/a.csv"
+    assert bucket.key_of(bucket.bucket, "raw/a.csv") is None
+    assert bucket.key_of("another", "some/where/raw/a.csv") is None
