@@ -8,6 +8,7 @@ Columns whose rules have no columnar form are judged once a distinct value, by t
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -18,6 +19,8 @@ from .schema import Schema
 
 CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F\x{80}-\x{9F}]"
 Judged = tuple[pl.Expr, pl.Expr]  # accepted (Boolean), canonical text (String)
+# MySQL's years begin at 1000.
+DAY, CLOCK = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}", r" ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
 INT64 = (-(2**63), 2**63 - 1)
 
 
@@ -26,18 +29,28 @@ def accept(frame: pl.DataFrame, schema: Schema, *, plain: bool) -> pl.DataFrame:
 
     `plain` says that no field holds a control character.
     """
-    texts, oks, judged = list[pl.Expr](), list[pl.Expr](), frame
+    judged = frame
+    for column in by_value(schema, plain=plain):
+        judged = judged.with_columns(_by_distinct_value(judged, column))
+    return judged.select("_n", *judgements(schema, plain=plain))
+
+
+@lru_cache(maxsize=64)
+def by_value(schema: Schema, *, plain: bool) -> tuple[Column, ...]:
+    """Return the columns whose rules have no columnar form."""
+    return tuple(column for column in schema.columns if _expressions(column, _raw(column), plain=plain) is None)
+
+
+@lru_cache(maxsize=64)
+def judgements(schema: Schema, *, plain: bool) -> tuple[pl.Expr, ...]:
+    """Return the expressions of canonical text, a column each, and of `_ok`; made once a schema, not once a batch."""
+    texts, oks = list[pl.Expr](), list[pl.Expr]()
     for column in schema.columns:
-        raw = _raw(column)
-        expressions = _expressions(column, raw, plain=plain)
-        if expressions is None:
-            judged = judged.with_columns(_by_distinct_value(judged, column))
-            name = column.name
-            expressions = pl.col(f"_ok {name}"), pl.col(f"_text {name}")
-        ok, text = expressions
+        raw, name = _raw(column), column.name
+        ok, text = _expressions(column, raw, plain=plain) or (pl.col(f"_ok {name}"), pl.col(f"_text {name}"))
         oks.append((ok & raw.is_not_null()) | (raw.is_null() & _null_is_fine(column)))
-        texts.append(pl.when(raw.is_not_null()).then(text).alias(column.name))
-    return judged.select("_n", *texts, pl.all_horizontal(oks).fill_null(False).alias("_ok"))
+        texts.append(pl.when(raw.is_not_null()).then(text).alias(name))
+    return *texts, pl.all_horizontal(oks).fill_null(False).alias("_ok")
 
 
 def _raw(column: Column) -> pl.Expr:
@@ -142,7 +155,7 @@ def _date(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
     if column.field.format != "default" or column.field.formats or column.sql.base != "DATE":
         return None
     day = raw.str.to_date("%Y-%m-%d", strict=False)
-    ok = (day.cast(pl.String) == raw) & (day.dt.year() >= 1000) & (day.dt.year() <= 9999)
+    ok = raw.str.contains(DAY + "$") & day.is_not_null()
     for limit, compare in _limits(column):
         ok &= compare(day, date.fromisoformat(limit))
     return ok, raw
@@ -158,17 +171,16 @@ def _datetime(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
         if not field.timezone
         else pl.when(raw.str.ends_with("Z")).then(raw.str.strip_suffix("Z"))
     )
-    moment = pl.coalesce(
-        plain.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"),
-        plain.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us"),
-    )
-    text = moment.dt.to_string("%Y-%m-%d %H:%M:%S")
-    year = moment.dt.year()
-    ok = (text == plain.str.replace("T", " ", literal=True)) & (year >= 1000) & (year <= 9999)
+    text = plain.str.replace("T", " ", literal=True)
+    # The form by a pattern and the day by the calendar: cheaper than reading the moment and writing it again.
+    day = text.str.head(10).str.to_date("%Y-%m-%d", strict=False)
+    ok = text.str.contains(DAY + CLOCK) & day.is_not_null()
     if column.sql.base == "TIMESTAMP":
-        ok &= (year > 1970) & (year < 2038)
-    for limit, compare in _limits(column):
-        ok &= compare(moment, datetime.fromisoformat(limit))
+        ok &= (day.dt.year() > 1970) & (day.dt.year() < 2038)
+    if limits := _limits(column):
+        moment = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
+        for limit, compare in limits:
+            ok &= compare(moment, datetime.fromisoformat(limit))
     return ok, text
 
 

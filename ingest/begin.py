@@ -158,7 +158,9 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
             status=Status.LOADING, waiting_for="", read=found.records
         )
     run.refresh_from_db()
-    if len(found.parts) > 1 and run.survey["rising"]:
+    ordered = descriptor.schema_.primary_key and not found.rising
+    side_by_side = descriptor.mode == "append" and not descriptor.whole and not ordered
+    if len(found.parts) > 1 and side_by_side:
         ring(run, times=min(len(found.parts) - 1, 8))
     return run.status == Status.LOADING
 

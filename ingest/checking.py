@@ -98,6 +98,11 @@ def _series(column: Column, values: Sequence[Any], doubtful: set[int]) -> pl.Ser
     if kinds <= {str, type(None)} and not nulls_differ:
         return pl.Series(values, dtype=pl.String)
     native = PLAIN_KINDS.get(column.field.type, frozenset()) if _reads_plainly(column) else frozenset()
+    if native and kinds <= {int, type(None)} and int in native and not nulls_differ:
+        try:
+            return pl.Series(values, dtype=pl.Int64).cast(pl.String)
+        except OverflowError:
+            pass  # larger than 64 bits: one by one
     texts: list[str | None] = []
     for position, value in enumerate(values):
         kind = type(value)
@@ -137,7 +142,9 @@ def _values(column: Column, texts: pl.Series) -> list[Any]:
     if column.sql.base in BINARY:
         return [text and base64.b64encode(bytes.fromhex(text)).decode() for text in texts]
     if kind in {"integer", "year"}:
-        return [None if text is None else int(text) for text in texts]
+        numbers = texts.cast(pl.Int64, strict=False)
+        fits = numbers.null_count() == texts.null_count()
+        return numbers.to_list() if fits else [None if text is None else int(text) for text in texts]
     if kind == "boolean":
         return (texts == "1").to_list()
     if kind == "datetime":

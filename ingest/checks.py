@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
@@ -25,3 +26,16 @@ def check_server(databases: Sequence[str] | None = None, **_: Any) -> list[Check
         hint = "Rows and ledger commit together only in InnoDB."
         found.append(Error(f"The default storage engine is {engine}.", hint=hint, id="ingest.E001"))
     return found
+
+
+@register()
+def check_region(**_: Any) -> list[CheckMessage]:
+    """Refuse SQS without a region: the broker's client would go to one of its own choice."""
+    if not settings.CELERY_BROKER_URL.startswith("sqs:"):
+        return []
+    from boto3.session import Session
+
+    if Session().region_name:
+        return []
+    hint = "Set AWS_DEFAULT_REGION in the environment of the process."
+    return [Error("CELERY_BROKER_URL names SQS, and no region is set.", hint=hint, id="ingest.E002")]

@@ -62,9 +62,9 @@ FITTING = {
 BINARIES = {"BINARY", "VARBINARY", "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schema:
-    """A dataset's columns and rules, ready for rows."""
+    """A dataset's columns and rules, ready for rows. Compared by identity: what was made of one is kept by it."""
 
     descriptor: Descriptor
     columns: tuple[Column, ...]

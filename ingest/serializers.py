@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from migration_console.api import Envelope
 
@@ -23,11 +23,27 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def objects_or_lists(rows: list[Any]) -> list[Any]:
+    """Refuse rows that are neither; what is in them is the schema's business, and not looked at twice."""
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict | list):
+            raise ValueError(f"row {number} is neither an object nor a list")
+    return rows
+
+
+ROW_SCHEMA = {"type": "array", "minItems": 1, "maxItems": MAX_ROWS, "items": {"type": ["object", "array"]}}
+
+
 class RowsIn(Envelope):
     """Rows to be judged: objects by column name, or lists in the order of the columns."""
 
     dataset: Name
-    rows: Annotated[list[dict[str, Any] | list[Any]], Field(min_length=1, max_length=MAX_ROWS)]
+    rows: Annotated[
+        list[Any],
+        Field(min_length=1, max_length=MAX_ROWS),
+        AfterValidator(objects_or_lists),
+        WithJsonSchema(ROW_SCHEMA),
+    ]
 
 
 class RowReason(BaseModel):

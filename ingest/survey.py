@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from migration_console.lib.errors import Problem, Refused, refuse
 
 from .header import match_header, other_delimiter
-from .reader import MAX_RECORD, Layout, Record, Scanner, Span, line_ends
+from .reader import BLOCK, MAX_RECORD, Layout, Record, Scanner, Span, line_ends
 from .schema import Schema
 from .stream import GZIP, Behind, Hashing, Readable, decoded, reading_encoding, seekable
 
@@ -162,7 +162,7 @@ class _Look:
         self._skip_to(start)
         self.found.data_start = start
         begin, first_row, first_line = start, 1, line
-        for span in scanner.scan(self.stream.read, tail=True):
+        for span in scanner.scan(self.stream.read, tail=True, block=min(BLOCK, self.part_bytes)):
             self._look_at(span)
             if span.end - begin >= self.part_bytes and self.found.seekable:
                 self.found.parts.append(PartRange(begin, span.end, first_row, first_line))

@@ -1,16 +1,21 @@
 """Django's settings, driven by the environment (env.py)."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.templatetags.static import static
 
+from .broker import CONNECT_SECONDS, QUEUE, has_remote_control, tls, transport_options
 from .env import ROOT, database, read_env
 
 ENV = read_env()
 BASE_DIR = ROOT
 VAR = ENV.var_folder
+# What AWS's containers and other SDKs set; boto3 reads only the other name.
+if "AWS_REGION" in os.environ:
+    os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
 
 SECRET_KEY = ENV.secret_key
 DEBUG = ENV.debug
@@ -67,8 +72,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
 
-# Shared by all processes and machines: the throttles count there.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "_console_cache"}}
+# Shared by all processes of a machine: the throttles count there. In the database each request would wait for a
+# commit, which takes longer than judging a thousand rows.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": VAR / "cache"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -91,7 +97,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["migration_console.api.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["migration_console.api.Allowed"],
     "DEFAULT_PARSER_CLASSES": ["migration_console.api.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["migration_console.api.FastJSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "migration_console.api.AnyAccept",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "migration_console.openapi.Described",
@@ -134,33 +140,36 @@ BATCH_BYTES = ENV.batch_bytes
 PART_BYTES = ENV.part_bytes
 BACKUP_READERS = ENV.backup_readers
 
+# How long a message is worth something: by then the sweep has rung again.
+BELL_SECONDS = 2 * SWEEP_SECONDS
 BROKER_FOLDER = VAR / "broker"
 CELERY_BROKER_URL = ENV.celery_broker_url
+CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_BROKER_URL, BROKER_FOLDER, BELL_SECONDS)
+CELERY_BROKER_USE_SSL = tls(CELERY_BROKER_URL)
+CELERY_TASK_DEFAULT_QUEUE = QUEUE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = has_remote_control(CELERY_BROKER_URL)
+# Messages need not survive the broker: the database does.
+CELERY_TASK_DEFAULT_DELIVERY_MODE = "transient"
+# Who rings waits for a few seconds at most. Who listens waits for its broker as long as it takes, and comes back
+# also where RabbitMQ closed the channel over a message that lay too long behind a large file (its consumer_timeout).
+CELERY_BROKER_CONNECTION_TIMEOUT = CONNECT_SECONDS
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_BROKER_HEARTBEAT = 30
 # Schedules live in the database: one beat, wherever it runs, and operators change them in the admin.
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)},
-    "sweep backups": {"task": "backups.sweep", "schedule": timedelta(seconds=ENV.sweep_seconds)},
+    "sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS)},
+    "sweep backups": {"task": "backups.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS)},
 }
-if CELERY_BROKER_URL.startswith("filesystem:"):
-    for _folder in ("messages", "processed", "control"):
-        (BROKER_FOLDER / _folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
-        "data_folder_in": str(BROKER_FOLDER / "messages"),
-        "data_folder_out": str(BROKER_FOLDER / "messages"),
-        "control_folder": str(BROKER_FOLDER / "control"),
-        # Moved on the same disk: through the system's temporary folder a move is a copy and a delete.
-        "store_processed": True,
-        "processed_folder": str(BROKER_FOLDER / "processed"),
-        "polling_interval": 0.1,
-    }
 
 LOGGING = {
     "version": 1,

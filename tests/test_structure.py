@@ -34,7 +34,7 @@ FLOW = [
 ]
 BACKUPS_FLOW = [
     ["admin", "management", "apps"],
-    ["tasks", "console"],
+    ["tasks", "console", "gauges"],
     ["sweeper"],
     ["services"],
     ["plans", "restoring"],

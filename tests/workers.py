@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from migration_console.env import ROOT
 from tests.conftest import query
 
 LEASE = 2
+WORKER = ["worker", "--pool", "solo", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+WORKER_AND_BEAT = [*WORKER, "--beat"]
+BEAT = ["beat", "--loglevel", "INFO", "--pidfile", ""]
 
 
 def environment(var: Path, **more: str) -> dict[str, str]:
@@ -44,27 +47,17 @@ def environment(var: Path, **more: str) -> dict[str, str]:
 
 
 class Worker:
-    """One Celery worker, and whatever it started."""
+    """One Celery worker, or beat, and whatever it started."""
 
-    def __init__(self, var: Path, sabotage: str = "", **more: str) -> None:
+    def __init__(self, var: Path, sabotage: str = "", arguments: Sequence[str] = WORKER_AND_BEAT, **more: str) -> None:
         module = ["-m", "tests.sabotage", sabotage] if sabotage else ["-m", "celery", "-A", "migration_console"]
-        arguments = [
-            "worker",
-            "--beat",
-            "--pool",
-            "solo",
-            "--loglevel",
-            "INFO",
-            "--without-gossip",
-            "--without-mingle",
-        ]
         # With a guarantee taken out, fewer and larger batches: each waits for its crash.
         size = {"BATCH_BYTES": str(256 << 10)} if sabotage else {}
         with (var / "worker.log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *module, *arguments],
                 cwd=ROOT,
-                env=environment(var, **size, **more),
+                env=environment(var, **(size | more)),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -7,6 +7,7 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from backups.gauges import gauges
 from backups.models import Backup, BackupStatus, Check
 from backups.plans import tables
 from backups.retention import Kept, reasons_to_keep
@@ -134,3 +135,6 @@ def test_the_age_of_the_newest_verified_backup(t: str) -> None:
     Backup.objects.filter(pk=backup.pk).update(started_at=timezone.now() - timedelta(hours=5))
     (line,) = [table for table in tables() if table["table"] == t]
     assert (line["newest_verified"], line["newest_verified_age"] // 3600) == (backup.pk, 5)
+    numbers = {sample.name: sample.value for metric in gauges() for sample in metric.samples}
+    assert numbers["console_newest_verified_backup_age_seconds"] // 3600 == 5
+    assert numbers["console_backups"] == 2

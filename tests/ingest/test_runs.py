@@ -199,3 +199,28 @@ def test_a_file_that_grows_while_it_is_read_is_gone(folder: Folder) -> None:
     with pytest.raises(Gone), folder.open(version), folder.path("raw/small.csv").open("a") as file:
         file.write("2\n")
     os.utime(folder.path("raw/small.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "bells"),
+    [
+        ({}, 0),  # the keys do not rise: one part after the other
+        ({"schema": {"fields": [ID]}}, 2),
+        ({"schema": {"fields": [ID]}, "publish": "whole"}, 0),
+    ],
+)
+def test_parts_that_load_side_by_side_call_more_workers(
+    tables: None, settings: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], bells: int
+) -> None:
+    settings.PART_BYTES = 1024
+    rung: list[int] = []
+
+    def send_task(_name: str, arguments: list[int], **_: object) -> None:
+        rung.extend(arguments)
+
+    monkeypatch.setattr("ingest.bell.current_app.send_task", send_task)
+    dataset = save_dataset({**SMALL, **changes}).dataset
+    data = "id\n" + "".join(f"{n}\n" for n in range(1999, 1200, -1))
+    run = admit_upload("raw/small.csv", io.BytesIO(data.encode()), trigger="test", dataset=dataset)
+    run = advance(run.pk, load=False)
+    assert (run.parts.count(), rung) == (3, [run.pk] * bells)

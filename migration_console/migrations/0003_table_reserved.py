@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('migration_console', '0003_cache_table'),
+        ('migration_console', '0002_metrics_and_cache'),
     ]
 
     operations = [
