@@ -1,14 +1,16 @@
 """A backup back into its table: shadow, digest, swap. A crash at any step leaves the table old or new."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from migration_console.lib import swap
 from migration_console.lib.definition import TableDefinition, read_definition
-from migration_console.lib.errors import Broken, refuse
+from migration_console.lib.engine import engine
+from migration_console.lib.errors import Broken, Problem, refuse
 from migration_console.lib.ledger import ContainedRun, ledger
 from migration_console.lib.statements import beside, quote, split_name
 
@@ -155,14 +157,30 @@ def tell_ledger(restore: Restore, manifest: Manifest) -> None:
     Restore.objects.filter(pk=restore.pk).update(rolled_back=restore.rolled_back)
 
 
-def bring_triggers(restore: Restore, manifest: Manifest) -> None:
-    """Make the triggers of a table that was renamed into place, where they are missing."""
+def bring_triggers(restore: Restore, manifest: Manifest) -> list[Problem]:
+    """Make the triggers of a table that was put in place of none; return those that the server refuses.
+
+    The rows are back by now: a trigger that cannot be made is told, and takes nothing back.
+    """
     definition = read_definition(connection, restore.table)
     if definition is None or not restore.same_table:
-        return
-    for trigger in _missing_triggers(manifest, definition):
-        with connection.cursor() as cursor:
-            cursor.execute(trigger["create"])
+        return []
+    return [found for trigger in _missing_triggers(manifest, definition) if (found := _bring_trigger(trigger))]
+
+
+def _bring_trigger(trigger: dict[str, str]) -> Problem | None:
+    error: DatabaseError | None = None
+    # Whoever defined it may not exist here, or may not be named by us: then it is ours.
+    for sql in (trigger["create"], re.sub(r"^CREATE DEFINER=\S+ ", "CREATE ", trigger["create"])):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+            return None
+        except DatabaseError as refused:
+            if engine(connection).is_transient(refused):
+                raise
+            error = refused
+    return Problem("trigger", f"the trigger {trigger['name']} could not be made: {error}", trigger["name"])
 
 
 def drop_shadows(restore: Restore) -> None:

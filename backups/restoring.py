@@ -216,10 +216,10 @@ def _backed_up(restore: Restore) -> bool:
 def _finish(restore: Restore, manifest: Manifest) -> None:
     """Tell the ledger, and clear away what is no longer needed; every step may be done again."""
     tell_ledger(restore, manifest)
-    bring_triggers(restore, manifest)
+    problems = [problem.as_dict() for problem in bring_triggers(restore, manifest)]
     drop_replaced(restore)
     drop_shadows(restore)
-    restore.end(RestoreStatus.DONE, rows=manifest.rows, bytes=manifest.size)
+    restore.end(RestoreStatus.DONE, rows=manifest.rows, bytes=manifest.size, problems=problems)
     _let_go(restore)
 
 
