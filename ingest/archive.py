@@ -50,9 +50,10 @@ def _keep(run: Run) -> None:
     report = write_report(
         run, f"{archive_key(run, 'errors')}.report{f'-{run.attempt}' if run.attempt > 1 else ''}.jsonl"
     )
-    status = Status.ARCHIVED if run.status == Status.LOADED else run.status
-    Run.objects.filter(pk=run.pk).update(archived_key=key, archived_version=kept.id, report_key=report, status=status)
-    run.archived_key, run.archived_version, run.report_key, run.status = key, kept.id, report, status
+    Run.objects.filter(pk=run.pk).update(archived_key=key, archived_version=kept.id, report_key=report)
+    # Only where a restore has not rolled the run back meanwhile.
+    Run.objects.filter(pk=run.pk, status=Status.LOADED).update(status=Status.ARCHIVED)
+    run.refresh_from_db(fields=["archived_key", "archived_version", "report_key", "status"])
     run.batches.exclude(overflow=None).update(overflow=None)
 
 

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from migration_console.lib.errors import Gone, Problem, Refused
 from migration_console.lib.lake import lake
+from migration_console.lib.lease import reserved
 
 from .admission import UPLOADING, files_without_run, pin_upload
 from .archive import version_of
@@ -20,6 +21,8 @@ from .survey import Survey, stored_survey, survey
 from .target import ensure_table
 
 MAX_TAKEOVERS = 5
+# The trigger of runs that load again what a restore has rolled back.
+RESTORED = "restore"
 
 
 def start(run: Run) -> bool:
@@ -120,6 +123,10 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
     descriptor = version.parsed
     with transaction.atomic():
         Dataset.objects.select_for_update().get(name=version.dataset.name)
+        # Locks the table's lease: a restore that reserves it now sees this run loading, or we see the restore.
+        if waits := reserved(descriptor.target) or _waits_for_its_turn(run):
+            run.wait(waits)
+            return False
         same = Run.objects.filter(dataset=run.dataset, sha256=run.sha256).exclude(pk=run.pk)
         if descriptor.mode == "append" and descriptor.duplicates == "refuse" and not run.reason:
             if loading := same.filter(status=Status.LOADING).first():
@@ -156,6 +163,15 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
     if len(found.parts) > 1 and side_by_side:
         ring(run, times=min(len(found.parts) - 1, 8))
     return run.status == Status.LOADING
+
+
+def _waits_for_its_turn(run: Run) -> str:
+    """Say which run goes first where files are loaded again after a restore: upserts depend on their order."""
+    if run.trigger != RESTORED or run.dataset is None:
+        return ""
+    others = Run.objects.filter(dataset__table=run.dataset.table, trigger=RESTORED, status__in=OPEN, pk__lt=run.pk)
+    first = others.order_by("pk").first()
+    return f"run {first.pk}, whose file came before this one" if first else ""
 
 
 def _refuse_the_rest_of_another(run: Run) -> None:

@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 from migration_console.lib.definition import read_definition
 from migration_console.lib.errors import Problem, Refused, conflict
+from migration_console.lib.tables import is_own
 
 from .descriptor import Descriptor
 from .handwritten import model_hash
@@ -98,11 +99,14 @@ def pattern_problems(descriptor: Descriptor) -> list[Problem]:
 
 def name_problems(descriptor: Descriptor) -> list[Problem]:
     """Refuse the console's own tables as targets: whoever writes users could make himself one."""
-    name = descriptor.target.lower()
-    own = {table.lower() for table in connection.introspection.django_table_names()} | {"django_migrations"}
-    if name in own or name.startswith("_console_") or name == "_incoming":
+    if is_own(descriptor.target):
         return [Problem("descriptor", f"{descriptor.target} is the console's own; choose another table", "/table")]
     return []
+
+
+def target_tables() -> list[str]:
+    """Return the tables that datasets load into."""
+    return list(Dataset.objects.values_list("table", flat=True))
 
 
 def match_dataset(key: str) -> Dataset | None:

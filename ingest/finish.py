@@ -161,7 +161,7 @@ def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, Any]) -
         return
     with transaction.atomic():
         hold(run)
-        swap.exchange(connection, table, run.pk, names)
+        swap.exchange(connection, table, swap.staging_name(table.name, run.pk), names)
         run.end(Status.LOADED, **totals)
 
 

@@ -69,6 +69,8 @@ class Env(BaseSettings):
     # How much of a file one transaction loads, and one worker claims.
     batch_bytes: Annotated[int, Field(ge=1 << 10, le=64 << 20)] = 4 << 20
     part_bytes: Annotated[int, Field(ge=64 << 10)] = 32 << 20
+    # How many sessions read, or write, one big table at once.
+    backup_readers: Annotated[int, Field(ge=1, le=32)] = 2
     log_level: str = "INFO"
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "migration_console",
     "ingest",
+    "backups",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -137,6 +138,7 @@ SWEEP_SECONDS = ENV.sweep_seconds
 MAX_FILE_BYTES = ENV.max_file_bytes
 BATCH_BYTES = ENV.batch_bytes
 PART_BYTES = ENV.part_bytes
+BACKUP_READERS = ENV.backup_readers
 
 # How long a message is worth something: by then the sweep has rung again.
 BELL_SECONDS = 2 * SWEEP_SECONDS
@@ -164,7 +166,10 @@ CELERY_BROKER_HEARTBEAT = 30
 # Schedules live in the database: one beat, wherever it runs, and operators change them in the admin.
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS)}}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "ingest.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS)},
+    "sweep backups": {"task": "backups.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS)},
+}
 
 LOGGING = {
     "version": 1,

@@ -16,7 +16,7 @@ FLOW = [
     ["console", "dryrun"],
     ["sweeper", "arrivals"],
     ["sending"],
-    ["services"],
+    ["services", "ledger"],
     ["begin"],
     ["finish", "archive", "report", "admission", "bell", "corrections", "export"],
     ["loader", "datasets", "draft"],
@@ -32,6 +32,26 @@ FLOW = [
     ["descriptor"],
     ["patterns", "errors"],
 ]
+BACKUPS_FLOW = [
+    ["admin", "management", "apps"],
+    ["tasks", "console", "gauges"],
+    ["sweeper"],
+    ["services"],
+    ["plans", "restoring"],
+    ["taking", "restore"],
+    ["working", "difference", "bell"],
+    ["shadow"],
+    ["dump", "verify"],
+    ["source"],
+    ["sessions", "manifest", "models"],
+    ["digest", "decoding"],
+    ["encoding"],
+    ["meter", "retention", "container"],
+    ["avro_schema"],
+    ["errors"],
+]
+AVRO_WITHOUT_DJANGO = ["avro_schema", "container", "decoding", "digest", "encoding", "errors", "meter", "retention"]
+FLOWS = {"ingest": FLOW, "backups": BACKUPS_FLOW}
 WITHOUT_DJANGO = [
     "reader",
     "stream",
@@ -59,32 +79,41 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def level(name: str) -> int:
-    return next(number for number, names in enumerate(FLOW) if name in names)
+def level(package: str, name: str) -> int:
+    return next(number for number, names in enumerate(FLOWS[package]) if name in names)
 
 
-def test_every_module_has_its_place() -> None:
-    modules = {path.stem for path in (ROOT / "ingest").glob("*.py")} - {"__init__"}
-    assert modules == {name for names in FLOW for name in names} - {"management"}
+@pytest.mark.parametrize("package", FLOWS)
+def test_every_module_has_its_place(package: str) -> None:
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    assert modules == {name for names in FLOWS[package] for name in names} - {"management"}
 
 
-def test_imports_follow_the_flow() -> None:
+@pytest.mark.parametrize("package", FLOWS)
+def test_imports_follow_the_flow(package: str) -> None:
     backwards = [
         (path.stem, name)
-        for path in (ROOT / "ingest").glob("*.py")
+        for path in (ROOT / package).glob("*.py")
         for name in imports(path)
-        if name.startswith(".") and name.strip(".") and level(name.strip(".")) < level(path.stem)
+        if name.startswith(".") and name.strip(".") and level(package, name.strip(".")) < level(package, path.stem)
     ]
     assert backwards == []
 
 
-def test_services_never_import_tasks() -> None:
-    assert ".tasks" not in imports(ROOT / "ingest" / "services.py")
+@pytest.mark.parametrize("package", FLOWS)
+def test_services_never_import_tasks(package: str) -> None:
+    assert ".tasks" not in imports(ROOT / package / "services.py")
 
 
 @pytest.mark.parametrize("name", WITHOUT_DJANGO)
 def test_rules_and_reading_do_without_django(name: str) -> None:
     assert not [module for module in imports(ROOT / "ingest" / f"{name}.py") if module.startswith("django")]
+
+
+@pytest.mark.parametrize("name", AVRO_WITHOUT_DJANGO)
+def test_the_avro_files_do_without_django(name: str) -> None:
+    found = imports(ROOT / "backups" / f"{name}.py")
+    assert not [module for module in found if module.startswith(("django", "migration_console"))]
 
 
 def test_the_library_knows_neither_ingest_nor_backups() -> None:

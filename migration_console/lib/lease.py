@@ -123,6 +123,8 @@ class TableLease(Leased):
     """One writing lease a table, for replace, upsert and restore."""
 
     table = models.CharField(max_length=130, unique=True)
+    # Who wants the table for itself: runs that have not begun wait, those that have go on to their end.
+    reserved_by = models.CharField(max_length=80, blank=True, default="")
 
     class Meta:
         app_label = "migration_console"
@@ -141,3 +143,20 @@ def writing(table: str) -> Iterator[bool]:
         return
     with lease.holding():
         yield True
+
+
+def reserve(table: str, by: str) -> bool:
+    """Keep runs from beginning to load into a table; False where somebody else does so already."""
+    TableLease.objects.get_or_create(table=table)
+    return bool(TableLease.objects.filter(table=table, reserved_by__in=["", by]).update(reserved_by=by))
+
+
+def unreserve(table: str, by: str) -> None:
+    """Let runs begin again."""
+    TableLease.objects.filter(table=table, reserved_by=by).update(reserved_by="")
+
+
+def reserved(table: str) -> str:
+    """Return who has reserved a table, and lock that answer until the caller's transaction ends."""
+    TableLease.objects.get_or_create(table=table)
+    return TableLease.objects.select_for_update().get(table=table).reserved_by

@@ -53,14 +53,21 @@ def insert_rows(
     if not local_infile(connection):
         insert_values(connection, table, frame, wraps, constants)
         return
+    affected = send_rows(connection, table, frame, wraps, constants)
+    warnings = connection.connection.warning_count()
+    if affected != frame.height or warnings:
+        raise RowsRefused(f"{affected} of {frame.height} rows, {warnings} warnings")
+
+
+def send_rows(
+    connection: BaseDatabaseWrapper, table: str, frame: pl.DataFrame, wraps: dict[str, str], constants: dict[str, int]
+) -> int:
+    """Send a frame by LOAD DATA and return how many rows the server took; the caller finds out how it took them."""
     with connection.cursor() as cursor, open(os.memfd_create("rows"), "wb") as memory:
         escaped(frame).write_csv(memory, include_header=False, separator="\t", quote_style="never", null_value="\\N")
         memory.flush()
         path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
-        affected = cursor.execute(load_data_sql(path, table, frame.columns, wraps, constants))
-    warnings = connection.connection.warning_count()
-    if affected != frame.height or warnings:
-        raise RowsRefused(f"{affected} of {frame.height} rows, {warnings} warnings")
+        return int(cursor.execute(load_data_sql(path, table, frame.columns, wraps, constants)))
 
 
 def local_infile(connection: BaseDatabaseWrapper) -> bool:

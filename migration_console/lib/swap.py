@@ -97,14 +97,13 @@ def rename_sql(table: str, run: int) -> str:
     return f"RENAME TABLE {quote(table)} TO {quote(old)}, {quote(staging)} TO {quote(table)}"
 
 
-def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, run: int, names: Sequence[str]) -> None:
+def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, staging: str, names: Sequence[str]) -> None:
     """Replace all rows inside the caller's transaction; refused where children would lose their parents."""
     if {"INSERT", "DELETE"} & set(table.triggers):
         raise refuse("triggers", f"{table.name} has INSERT or DELETE triggers; its rows cannot be exchanged unseen")
     if connection.vendor == "sqlite" and (acting := acting_children(connection, table)):
         message = f"{', '.join(acting)} would lose rows: a foreign key acts ON DELETE, which cannot be held back here"
         raise refuse("orphans", message)
-    staging = staging_name(table.name, run)
     columns = columns_sql(names)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {quote(staging)}")

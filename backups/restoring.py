@@ -1,0 +1,260 @@
+"""Restores, from the request to the last trace of the shadow table; and the files that are loaded again."""
+
+import re
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from migration_console.lib.definition import read_definition
+from migration_console.lib.errors import Problem, refuse
+from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
+from migration_console.lib.ledger import ledger
+from migration_console.lib.tables import is_own, resolve
+
+from .bell import ring
+from .difference import difference
+from .errors import Damaged
+from .manifest import Manifest
+from .models import Backup, BackupStatus, Restore, RestoreStatus
+from .restore import (
+    bring_triggers,
+    check_plan,
+    drop_replaced,
+    drop_shadows,
+    fill,
+    has_swapped,
+    plan,
+    put_in_place,
+    tell_ledger,
+)
+from .taking import request_backup, take
+from .verify import read_manifest
+from .working import MAX_TAKEOVERS, Progress, failures, no_progress, note, teller
+
+LATEST = "latest"
+# How the trigger of a backup begins that a restore takes first.
+SAFETY = "restore "
+# From here on a restore goes on to its end: it can no longer be cancelled.
+TOO_LATE = (RestoreStatus.SWAPPING, RestoreStatus.SWAPPED)
+
+
+def find_backup(table: str, backup: int | str = LATEST) -> Backup:
+    """Return a finished backup of a listed table, by its id or the latest that somebody, or a schedule, asked for.
+
+    What a restore has put aside is no `latest`: a second restore would bring back what the first one mended.
+    """
+    done = Backup.objects.filter(table=table, status=BackupStatus.DONE)
+    if backup == LATEST:
+        found = done.exclude(trigger__startswith=SAFETY).order_by("-started_at", "-pk").first()
+    else:
+        found = done.filter(pk=int(backup)).first() if str(backup).isdecimal() else None
+    if found is None:
+        raise refuse("unknown-backup", f"there is no finished backup {'' if backup == LATEST else backup} of {table}")
+    return found
+
+
+def _manifest(backup: Backup) -> Manifest:
+    try:
+        return read_manifest(backup.prefix, backup.manifest_sha256)
+    except Damaged as damage:
+        raise refuse("damaged", f"{backup} cannot be restored: {damage}") from None
+
+
+def _target(table: str, into: str | None) -> str:
+    """Return where the rows go: the table itself, a listed one, or a new one."""
+    if not into or into == table:
+        return table
+    if is_own(into) or not re.fullmatch(r"[\w$ -]{1,64}", into):
+        raise refuse("bad-name", f"{into!r} is no name for a table of yours")
+    return resolve(into) if read_definition(connection, into) is not None else into
+
+
+def request_restore(
+    table: str,
+    *,
+    backup: int | str = LATEST,
+    into: str | None = None,
+    user: Any = None,
+    back_up_first: bool = True,
+    take_schema: bool = False,
+    trigger: str = "command",
+    bell: bool = True,
+) -> Restore:
+    """Ask for a restore; the same plan that is under way already is the answer to a second request."""
+    chosen = find_backup(resolve(table), backup)
+    target = _target(table, into)
+    same = Restore.objects.filter(under_way=target).first()
+    if same is not None and same.backup_id == chosen.pk:
+        return same
+    if same is not None:
+        raise refuse("under-way", f"{same} from {same.backup} is under way; wait for it, or cancel it")
+    check_plan(plan(_manifest(chosen), target), target, take_schema=take_schema)
+    try:
+        with transaction.atomic():
+            restore = Restore.objects.create(
+                backup=chosen,
+                table=target,
+                under_way=target,
+                requested_by=user,
+                back_up_first=back_up_first,
+                take_schema=take_schema,
+                trigger=trigger[:20],
+                rows_expected=chosen.rows,
+            )
+    except IntegrityError:  # another request got there first: answer as if this one had come behind it
+        return request_restore(table, backup=chosen.pk, into=into, user=user, take_schema=take_schema, bell=bell)
+    if bell:
+        ring(restore)
+    return restore
+
+
+def dry_run(table: str, *, backup: int | str = LATEST, into: str | None = None) -> dict[str, Any]:
+    """Return what a restore would change; changes nothing."""
+    chosen = find_backup(resolve(table), backup)
+    target, manifest = _target(table, into), _manifest(chosen)
+    found = plan(manifest, target)
+    result: dict[str, Any] = {"backup": chosen.pk, "table": target, "how": found.how, "problems": []}
+    try:
+        check_plan(found, target, take_schema=found.how != "exchange")
+    except Exception as refused:
+        result["problems"] = [str(refused)]
+    if found.how == "create":
+        counts = {"rows_now": 0, "rows_then": manifest.rows, "added": manifest.rows, "removed": 0, "changed": 0}
+        return {**result, **counts, "only_then": [], "only_now": [], "roll_back": [], "waits_for": []}
+    known = {run["run"] for run in manifest.runs} if target == chosen.table else set()
+    now = ledger().contents(_ask, target)
+    return {
+        **result,
+        **difference(connection, manifest, chosen.prefix, target).as_dict(),
+        "only_then": found.only_then,
+        "only_now": found.only_now,
+        "roll_back": [run for run in now if run["run"] not in known],
+        "waits_for": ledger().loading(target),
+    }
+
+
+def _ask(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def bring_back(pk: int, progress: Progress = no_progress) -> Restore:
+    """Bring a restore as far as it can go now; one that waits, or was interrupted, stays open."""
+    restore = Restore.objects.select_related("backup").get(pk=pk)
+    if restore.status in Restore.OPEN and restore.claim():
+        with restore.holding() as heartbeat, failures(restore, lambda status, why: _end(restore, status, why)):
+            _restore(restore, heartbeat, progress)
+    restore.refresh_from_db()
+    return restore
+
+
+def _restore(restore: Restore, heartbeat: Heartbeat, progress: Progress) -> None:
+    manifest = read_manifest(restore.backup.prefix, restore.backup.manifest_sha256)
+    if restore.status == RestoreStatus.SWAPPING and has_swapped(restore):
+        restore.step(RestoreStatus.SWAPPED)
+    if restore.status == RestoreStatus.SWAPPED:
+        _finish(restore, manifest)
+        return
+    if restore.cancel_requested:
+        _end(restore, RestoreStatus.CANCELLED, [])
+        return
+    if restore.takeovers > MAX_TAKEOVERS:
+        message = f"{MAX_TAKEOVERS} workers died or failed at it; see their logs. The table is as it was"
+        _end(restore, RestoreStatus.FAILED, [Problem("takeovers", message).as_dict()])
+        return
+    if waits := _waits(restore):
+        restore.wait(waits)
+        return
+    with writing(restore.table) as ours:
+        if not ours:
+            restore.wait(f"the writing lease of {restore.table}, which somebody else holds")
+            return
+        if not _backed_up(restore):
+            return
+        restore.step(RestoreStatus.LOADING, started_at=restore.started_at or timezone.now(), rows=0, bytes=0)
+        shadow = fill(restore, manifest, teller(restore, heartbeat, progress))
+        note(restore, manifest.rows, manifest.size)
+        put_in_place(restore, manifest, shadow)
+        _finish(restore, manifest)
+
+
+def _by(restore: Restore) -> str:
+    return f"{SAFETY}{restore.pk}"
+
+
+def _waits(restore: Restore) -> str:
+    """Keep new runs from beginning, and say which one has not ended yet: its rows must not go to the old table."""
+    if not reserve(restore.table, _by(restore)):
+        return f"{restore.table}, which somebody else has reserved"
+    loading = ledger().loading(restore.table)
+    return f"{loading[0]}, which is loading into {restore.table}" if loading else ""
+
+
+def _backed_up(restore: Restore) -> bool:
+    """Back up the present table first; False where that has to wait."""
+    if not restore.back_up_first or read_definition(connection, restore.table) is None:
+        return True
+    if restore.safety is None:
+        safety = request_backup(restore.table, user=restore.requested_by, trigger=_by(restore), bell=False)
+        if safety.trigger != _by(restore):
+            restore.wait(f"{safety}, which is under way")
+            return False
+        restore.step(RestoreStatus.BACKING_UP, safety=safety)
+    assert restore.safety is not None
+    safety = take(restore.safety.pk)
+    if safety.status in Backup.OPEN:
+        restore.wait(f"{safety}: {safety.waiting_for or safety.status}")
+        return False
+    if safety.status != BackupStatus.DONE:
+        why = "; ".join(problem["message"] for problem in safety.problems) or safety.status
+        raise refuse("no-backup", f"{restore.table} could not be backed up first: {why}. Nothing was changed")
+    return True
+
+
+def _finish(restore: Restore, manifest: Manifest) -> None:
+    """Tell the ledger, and clear away what is no longer needed; every step may be done again."""
+    tell_ledger(restore, manifest)
+    problems = [problem.as_dict() for problem in bring_triggers(restore, manifest)]
+    drop_replaced(restore)
+    drop_shadows(restore)
+    restore.end(RestoreStatus.DONE, rows=manifest.rows, bytes=manifest.size, problems=problems)
+    _let_go(restore)
+
+
+def _end(restore: Restore, status: str, problems: list[dict[str, str]]) -> None:
+    """End a restore that has changed nothing."""
+    if restore.end(RestoreStatus(status), problems=problems):
+        drop_shadows(restore)
+        _let_go(restore)
+
+
+def _let_go(restore: Restore) -> None:
+    """Let runs begin to load into the table again."""
+    unreserve(restore.table, _by(restore))
+    ledger().ring_waiting()
+
+
+def cancel_restore(restore: Restore) -> Restore:
+    """Ask a restore to stop; one that has begun to swap goes on to its end."""
+    Restore.objects.filter(pk=restore.pk, status__in=Restore.OPEN).exclude(status__in=TOO_LATE).update(
+        cancel_requested=True
+    )
+    restore.refresh_from_db()
+    if restore.cancel_requested:
+        # Whoever works on it sees the wish at its next block; where nobody does, this ends it now.
+        bring_back(restore.pk)
+        restore.refresh_from_db()
+    return restore
+
+
+def load_again(restore: Restore) -> list[int]:
+    """Load the files of the runs that a restore rolled back once more, in one action; return the new runs."""
+    if restore.status != RestoreStatus.DONE:
+        raise refuse("not-done", f"{restore} is {restore.status}")
+    runs = ledger().load_again(restore.rolled_back)
+    loaded = [*restore.loaded_again, *runs]
+    Restore.objects.filter(pk=restore.pk).update(loaded_again=loaded)
+    restore.refresh_from_db()
+    return runs

@@ -1,0 +1,39 @@
+"""What views, commands and tasks call: backups, checks, restores, plans. Each is one use case."""
+
+from .plans import (
+    add_table,
+    finished,
+    newest_verified,
+    prune,
+    scheduled_backup,
+    scheduled_rehearsal,
+    set_plan,
+    table_plan,
+    tables,
+)
+from .restoring import bring_back, cancel_restore, dry_run, find_backup, load_again, request_restore
+from .taking import cancel_backup, check, delete_backup, request_backup, request_check, take
+
+__all__ = [
+    "add_table",
+    "bring_back",
+    "cancel_backup",
+    "cancel_restore",
+    "check",
+    "delete_backup",
+    "dry_run",
+    "find_backup",
+    "finished",
+    "load_again",
+    "newest_verified",
+    "prune",
+    "request_backup",
+    "request_check",
+    "request_restore",
+    "scheduled_backup",
+    "scheduled_rehearsal",
+    "set_plan",
+    "table_plan",
+    "tables",
+    "take",
+]

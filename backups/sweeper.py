@@ -1,0 +1,57 @@
+"""What is left lying is taken up: backups and restores that nobody works on, tables that nobody needs."""
+
+import re
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from migration_console.lib.statements import quote
+
+from .bell import ring
+from .models import Backup, BackupStatus, Restore
+from .restoring import bring_back
+from .shadow import REHEARSAL, SHADOW
+from .taking import take
+from .working import Progress, no_progress
+
+STRAY = re.compile(rf"({SHADOW}|{REHEARSAL})([0-9]+)_([0-9]+)")
+
+
+def unfinished() -> list[Backup | Restore]:
+    """Return what has not come to its end, oldest first."""
+    asked = Q(status=BackupStatus.DONE) & ~Q(check_wanted="")
+    backups = Backup.objects.filter(Q(status__in=Backup.OPEN) | asked).order_by("pk")
+    return [*backups, *Restore.objects.filter(status__in=Restore.OPEN).order_by("pk")]
+
+
+def sweep(*, everything: bool = False) -> list[Backup | Restore]:
+    """Ring for all that nobody works on; with `everything`, also for what was rung for just now."""
+    late = timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS)
+    left = []
+    for work in unfinished():
+        free = type(work)._default_manager.filter(work.free(), pk=work.pk).exists()
+        if free and (everything or work.rung_at is None or work.rung_at < late or work.lease_until is not None):
+            ring(work)
+            left.append(work)
+    _drop_strays()
+    return left
+
+
+def _drop_strays() -> None:
+    """Drop scratch tables whose restore or rehearsal has ended."""
+    with connection.cursor() as cursor:
+        names = connection.introspection.table_names(cursor)
+    for match in filter(None, map(STRAY.fullmatch, names)):
+        model: type[Backup] | type[Restore] = Restore if match[1] == SHADOW else Backup
+        busy = Q(under_way__isnull=False) | Q(lease_until__isnull=False)
+        if not model._default_manager.filter(busy, pk=match[2]).exists():
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP TABLE IF EXISTS {quote(match[0])}")
+
+
+def work_off(work: Backup | Restore, progress: Progress = no_progress) -> Backup | Restore:
+    """Advance one piece of work in this process as far as it gets now."""
+    return bring_back(work.pk, progress) if isinstance(work, Restore) else take(work.pk, progress)

@@ -1,0 +1,229 @@
+"""Backups, from the request to the manifest; and what is proved of them later."""
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from migration_console.lib.errors import Fenced, Problem, refuse
+from migration_console.lib.lake import lake
+from migration_console.lib.lease import Heartbeat
+from migration_console.lib.statements import beside
+from migration_console.lib.tables import resolve
+
+from .bell import ring
+from .container import CODECS
+from .dump import Order, dump
+from .errors import Damaged
+from .manifest import NAME, Manifest
+from .models import Backup, BackupStatus, Check, ListedTable
+from .shadow import REHEARSAL, check_shadow, drop_tables, fill_shadow, make_shadow
+from .verify import check_files, read_manifest
+from .working import MAX_TAKEOVERS, Progress, failures, no_progress, note, teller
+
+
+def request_backup(
+    table: str, *, user: Any = None, codec: str = "", trigger: str = "command", bell: bool = True
+) -> Backup:
+    """Ask for a backup of a listed table; the one that is under way already is the answer to a second request."""
+    table = resolve(table)
+    plan = ListedTable.objects.filter(name=table).first()
+    codec = codec or (plan.codec if plan else "deflate")
+    if codec not in CODECS:
+        raise refuse("codec", f"{codec!r} is none of {', '.join(CODECS)}")
+    try:
+        with transaction.atomic():
+            backup = Backup.objects.create(
+                table=table, under_way=table, codec=codec, requested_by=user, trigger=trigger[:20]
+            )
+    except IntegrityError:
+        under_way = Backup.objects.filter(under_way=table).first()
+        # It may have ended between the two statements; then this is a request of its own.
+        return under_way or request_backup(table, user=user, codec=codec, trigger=trigger, bell=bell)
+    if bell:
+        ring(backup)
+    return backup
+
+
+def take(pk: int, progress: Progress = no_progress) -> Backup:
+    """Bring a backup as far as it can go now: take it, then prove of it what somebody asked for."""
+    backup = Backup.objects.get(pk=pk)
+    if backup.status in Backup.OPEN and backup.claim():
+        with backup.holding() as heartbeat, failures(backup, lambda status, why: _end(backup, status, why)):
+            _take(backup, heartbeat, progress)
+    backup.refresh_from_db()
+    if backup.status == BackupStatus.DONE and backup.check_wanted:
+        backup = check(pk, progress)
+    return backup
+
+
+def _end(backup: Backup, status: str, problems: list[dict[str, str]]) -> None:
+    if backup.end(BackupStatus(status), problems=problems):
+        delete_files(backup.prefix)
+
+
+def _take(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> None:
+    if backup.cancel_requested:
+        backup.end(BackupStatus.CANCELLED)
+        return
+    if backup.takeovers > MAX_TAKEOVERS:
+        message = f"{MAX_TAKEOVERS} workers died or failed while taking it; see their logs"
+        backup.end(BackupStatus.FAILED, problems=[Problem("takeovers", message).as_dict()])
+        return
+    left = backup.prefix
+    _begin(backup)
+    # What an interrupted try has left never had a manifest.
+    delete_files(left)
+    by = str(backup.requested_by or backup.trigger)
+    order = Order(backup.table, backup.prefix, backup.codec, settings.BACKUP_READERS, by)
+    manifest = dump(connection, order, teller(backup, heartbeat, progress), lambda: _still_ours(backup))
+    _done(backup, manifest)
+
+
+def _begin(backup: Backup) -> None:
+    """Choose a place in the lake that no other try has: names never collide."""
+    stamp = timezone.now().strftime("%Y%m%dT%H%M%SZ")
+    prefix = f"backups/{backup.table}/{stamp}-{uuid.uuid4().hex[:8]}"
+    mine = Backup.objects.filter(backup.held())
+    started = {"status": BackupStatus.RUNNING, "prefix": prefix, "started_at": timezone.now(), "waiting_for": ""}
+    if not mine.update(**started, rows_expected=_estimate(backup.table)):
+        raise Fenced(str(backup))
+    backup.refresh_from_db()
+
+
+def _estimate(table: str) -> int:
+    """Return about how many rows a table has."""
+    schema, _, name = table.rpartition(".")
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            return 0
+        cursor.execute(
+            "SELECT table_rows FROM information_schema.tables"
+            " WHERE table_schema = COALESCE(NULLIF(%s, ''), DATABASE()) AND table_name = %s",
+            [schema, name],
+        )
+        row = cursor.fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+def _still_ours(backup: Backup) -> None:
+    """Raise where the backup must not count: somebody cancelled it, or another worker takes it again."""
+    note(backup, backup.rows, backup.bytes)
+
+
+def _done(backup: Backup, manifest: Manifest) -> None:
+    done = {
+        "rows": manifest.rows,
+        "rows_expected": manifest.rows,
+        "bytes": manifest.size,
+        "digest": manifest.digest,
+        "parts": len(manifest.parts),
+        "runs": len(manifest.runs),
+        "manifest_sha256": hashlib.sha256(manifest.sealed()).hexdigest(),
+    }
+    ended = {"status": BackupStatus.DONE, "under_way": None, "finished_at": timezone.now(), "waiting_for": ""}
+    if not Backup.objects.filter(backup.held(), prefix=backup.prefix).update(**ended, **done):
+        raise Fenced(str(backup))
+
+
+def cancel_backup(backup: Backup) -> Backup:
+    """Ask a backup to stop; one that nobody works on stops now."""
+    Backup.objects.filter(pk=backup.pk, status__in=Backup.OPEN).update(cancel_requested=True)
+    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.NONE)
+    Backup.objects.filter(Backup.free(), pk=backup.pk, status__in=Backup.OPEN).update(
+        status=BackupStatus.CANCELLED, under_way=None, finished_at=timezone.now()
+    )
+    backup.refresh_from_db()
+    return backup
+
+
+def delete_backup(backup: Backup) -> Backup:
+    """Delete a backup's files, the manifest first, so that none counts that is half gone."""
+    if backup.status in Backup.OPEN:
+        raise refuse("under-way", f"{backup} is under way; cancel it first")
+    if backup.restores.filter(under_way__isnull=False).exists():
+        raise refuse("in-use", f"{backup} is being restored")
+    Backup.objects.filter(pk=backup.pk).update(status=BackupStatus.DELETED, check_wanted=Check.NONE)
+    delete_files(backup.prefix)
+    backup.refresh_from_db()
+    return backup
+
+
+def delete_files(prefix: str) -> None:
+    """Delete everything under a backup's place in the lake."""
+    if not prefix:
+        return
+    versions = sorted(lake().list(prefix), key=lambda version: not version.key.endswith(f"/{NAME}"))
+    for version in versions:
+        lake().delete(version)
+
+
+def request_check(backup: Backup, *, rehearse: bool = False, bell: bool = True) -> Backup:
+    """Ask for the proof of a backup: its files, and on request a restore into a scratch table."""
+    if backup.status != BackupStatus.DONE:
+        raise refuse("not-done", f"{backup} is {backup.status}; there is nothing to verify")
+    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY)
+    backup.refresh_from_db()
+    if bell:
+        ring(backup)
+    return backup
+
+
+def check(pk: int, progress: Progress = no_progress) -> Backup:
+    """Prove a backup, if somebody asked for it and nobody else is at it."""
+    backup = Backup.objects.get(pk=pk)
+    if backup.check_wanted and backup.claim():
+        wanted = backup.check_wanted
+        with backup.holding() as heartbeat, failures(backup, lambda _status, why: _checked(backup, wanted, why)):
+            tell = _teller(backup, heartbeat, progress)
+            _checked(
+                backup, wanted, _verify(backup, tell) or (_rehearse(backup, tell) if wanted == Check.REHEARSE else [])
+            )
+    backup.refresh_from_db()
+    return backup
+
+
+def _teller(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> Callable[[int, int], None]:
+    def tell(rows: int, _size: int) -> None:
+        progress(rows, backup.rows)
+        if heartbeat.lost.is_set():
+            raise Fenced(str(backup))
+
+    return tell
+
+
+def _verify(backup: Backup, tell: Callable[[int, int], None]) -> list[dict[str, str]]:
+    try:
+        manifest = read_manifest(backup.prefix, backup.manifest_sha256)
+        problems = check_files(manifest, backup.prefix, tell, settings.BACKUP_READERS)
+    except Damaged as damage:
+        problems = [str(damage)]
+    return [Problem("damaged", problem).as_dict() for problem in problems]
+
+
+def _rehearse(backup: Backup, tell: Callable[[int, int], None]) -> list[dict[str, str]]:
+    """Restore into a scratch table, compare, drop."""
+    manifest = read_manifest(backup.prefix, backup.manifest_sha256)
+    scratch = beside(backup.table, f"{REHEARSAL}{backup.pk}_{backup.epoch}")
+    try:
+        make_shadow(backup.table, manifest, scratch, f"h{backup.pk}", foreign_keys=False)
+        fill_shadow(manifest, backup.prefix, scratch, tell, settings.BACKUP_READERS)
+        check_shadow(manifest, scratch, tell, settings.BACKUP_READERS)
+    finally:
+        drop_tables(backup.table, [f"{REHEARSAL}{backup.pk}_{backup.epoch}"])
+    return []
+
+
+def _checked(backup: Backup, wanted: str, problems: list[dict[str, str]]) -> None:
+    """Write down what was proved; a backup that fails loses its marks."""
+    now = timezone.now()
+    marks: dict[str, Any] = {"verified_at": None, "rehearsed_at": None}
+    if not problems:
+        marks = {"verified_at": now, **({"rehearsed_at": now} if wanted == Check.REHEARSE else {})}
+    Backup.objects.filter(pk=backup.pk).update(
+        check_wanted=Check.NONE, check_problems=problems, waiting_for="", **marks
+    )

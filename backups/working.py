@@ -1,0 +1,97 @@
+"""Long work under a lease: told how far it is, stopped when it is cancelled, ended when it fails again and again."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db.models import F
+
+from migration_console.lib.engine import engine
+from migration_console.lib.errors import Fenced, Gone, Problem, Refused, Unavailable
+from migration_console.lib.lease import Heartbeat
+
+from .errors import Damaged, OutOfRange
+from .meter import Tell
+from .models import Backup, Restore
+
+log = logging.getLogger(__name__)
+MAX_TAKEOVERS = 5
+# How often progress is written down, and a wish to stop is looked at.
+NOTE_SECONDS = 0.5
+Progress = Callable[[int, int], None]
+
+
+class Cancelled(Exception):
+    """Somebody asked for the work to stop."""
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+def teller(work: Backup | Restore, heartbeat: Heartbeat, progress: Progress) -> Tell:
+    """Return what long work tells its rows and bytes; it raises where the work must stop."""
+    noted = 0.0
+
+    def tell(rows: int, size: int) -> None:
+        nonlocal noted
+        progress(rows, work.rows_expected)
+        if heartbeat.lost.is_set():
+            raise Fenced(str(work))
+        if time.monotonic() - noted < NOTE_SECONDS:
+            return
+        noted = time.monotonic()
+        note(work, rows, size)
+
+    return tell
+
+
+def note(work: Backup | Restore, rows: int, size: int) -> None:
+    """Write progress down where the lease is still ours; Cancelled where somebody asked for it."""
+    mine = type(work)._default_manager.filter(work.held())
+    if not mine.update(rows=rows, bytes=size):
+        raise Fenced(str(work))
+    if mine.filter(cancel_requested=True).exists():
+        raise Cancelled
+
+
+@contextmanager
+def failures(work: Backup | Restore, end: Callable[[str, list[dict[str, str]]], object]) -> Iterator[None]:
+    """Turn errors into the end of the work, or into another try; `end` takes a status and problems."""
+    try:
+        yield
+    except Refused as refused:
+        end("refused", [problem.as_dict() for problem in refused.problems])
+    except (Damaged, Gone, OutOfRange) as damage:
+        end("failed", [Problem("damaged", str(damage)).as_dict()])
+    except Cancelled:
+        end("cancelled", [])
+    except Fenced as fenced:
+        log.warning("%s: another worker has taken over; this one stops: %s", work, fenced)
+    except (Unavailable, OSError, DatabaseError, InterfaceError) as error:
+        _again(work, error, end)
+    except Exception as error:
+        log.exception("%s failed", work)
+        _again(work, error, end)
+
+
+def _again(work: Backup | Restore, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
+    """Leave the work to another try; one that fails again and again ends, so that a person sees it."""
+    words = f"{type(error).__name__}: {error}"
+    log.warning("%s: %s", work, words)
+    connection.close()
+    passing = isinstance(error, Unavailable | OperationalError | InterfaceError) and engine(connection).is_transient(
+        error
+    )
+    try:
+        # A database that is away is no fault of the work: it may last as long as it likes.
+        type(work)._default_manager.filter(pk=work.pk).update(takeovers=F("takeovers") + (0 if passing else 1))
+        work.refresh_from_db(fields=["takeovers"])
+        if work.takeovers > MAX_TAKEOVERS:
+            end("failed", [Problem("failure", words).as_dict()])
+        else:
+            work.wait(f"another try after {words}")
+    except DatabaseError:
+        log.warning("%s: the database is still away", work)

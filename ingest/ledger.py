@@ -1,0 +1,142 @@
+"""The ledger as backups and restores see it: which runs a table contains, and what a restore takes back."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
+
+from migration_console.lib.errors import Problem
+from migration_console.lib.lake import lake
+from migration_console.lib.ledger import Ask, ContainedRun
+
+from .admission import admit_upload
+from .archive import version_of
+from .begin import RESTORED
+from .bell import ring, ring_waiting
+from .models import Batch, Run, SchemaVersion, Status
+
+IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
+# Their batches stay in the table too, unless the file was to be published whole.
+PARTLY = [Status.LOADING, Status.FAILED, Status.CANCELLED]
+
+
+def contents(ask: Ask, table: str) -> list[ContainedRun]:
+    """Return the runs that a table contains, as the caller's session sees them."""
+    runs = (
+        Run.objects.filter(dataset__table=table)
+        .filter(Q(status__in=IN_THE_TABLE) | Q(status__in=PARTLY, batches__isnull=False))
+        .order_by("pk")
+        .values_list("pk", "dataset__name", "key", "status", "schema_version")
+        .annotate(many=Count("batches"), rows=Coalesce(Sum("batches__loaded"), 0))
+    )
+    sql, parameters = runs.query.sql_with_params()
+    found = []
+    for pk, dataset, key, status, version, many, rows in ask(sql, parameters):
+        if status in PARTLY and _is_whole(int(version)):
+            continue
+        found.append(
+            ContainedRun(
+                run=int(pk),
+                dataset=dataset,
+                key=key,
+                status=status,
+                batches=int(many),
+                loaded=int(rows),
+                whole=status in IN_THE_TABLE,
+                starts=[] if status in IN_THE_TABLE else _starts(ask, int(pk)),
+            )
+        )
+    return found
+
+
+def _starts(ask: Ask, run: int) -> list[int]:
+    batches = Batch.objects.filter(run=run).order_by("start").values_list("start")
+    return [int(start) for (start,) in ask(*batches.query.sql_with_params())]
+
+
+def _is_whole(version: int) -> bool:
+    return SchemaVersion.objects.get(pk=version).parsed.whole
+
+
+def loading(table: str) -> list[str]:
+    """Return what is loading into a table now, in words."""
+    runs = Run.objects.filter(dataset__table=table, status=Status.LOADING).select_related("dataset").order_by("pk")
+    return [f"run {run.pk} of dataset {run.dataset}" for run in runs]
+
+
+def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
+    """Make the ledger say that the table contains these runs and no others; return those rolled back.
+
+    Otherwise files stay `loaded` that the table no longer contains, and sending them again does nothing.
+    """
+    there = {run["run"]: run for run in contained}
+    gone = []
+    with transaction.atomic():
+        for run in _claimed(table):
+            if run.pk not in there:
+                gone.append(run.pk)
+            elif run.batches.count() != there[run.pk]["batches"]:
+                _note_partly(run, there[run.pk])
+        Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK)
+        _bring_back(table, [run for run in contained if run["run"] not in gone])
+    return gone
+
+
+def _claimed(table: str) -> list[Run]:
+    """Return the runs of which the ledger says that the table contains rows."""
+    runs = Run.objects.filter(dataset__table=table).select_related("schema_version").order_by("pk")
+    partly = runs.filter(status__in=PARTLY, batches__isnull=False).distinct()
+    found = [run for run in partly if run.schema_version is None or not run.schema_version.parsed.whole]
+    return sorted([*runs.filter(status__in=IN_THE_TABLE), *found], key=lambda run: run.pk)
+
+
+def _note_partly(run: Run, there: ContainedRun) -> None:
+    """Cut the ledger of a run back to the batches that are in the table: taken up again, it loads the rest."""
+    gone = run.batches.exclude(start__in=there["starts"])
+    for part in run.parts.all():
+        first = gone.filter(part=part).order_by("start").first()
+        if first is not None:
+            part.next_byte, part.next_row, part.next_line = first.start, first.first_row, first.first_line
+            part.save(update_fields=["next_byte", "next_row", "next_line"])
+    run.rejects.filter(batch_id__in=list(gone.values_list("pk", flat=True))).delete()
+    gone.delete()
+    message = f"since a restore only {there['loaded']} rows of it are in the table; taken up again, it loads the rest"
+    problems = [Problem("partly-restored", message).as_dict()]
+    totals = run.batches.aggregate(loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped"))
+    counts = {name: value or 0 for name, value in totals.items()}
+    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, problems=problems, **counts)
+
+
+def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
+    """Mark runs that an earlier restore took away, and a restore to a later moment brings back."""
+    pks = [run["run"] for run in contained if run["whole"]]
+    mine = Run.objects.filter(dataset__table=table, pk__in=pks, status=Status.ROLLED_BACK)
+    mine.filter(closed_at__isnull=False).update(status=Status.ARCHIVED)
+    mine.update(status=Status.LOADED)
+
+
+def load_again(runs: Sequence[int]) -> list[int]:
+    """Load the files of runs that were rolled back once more, in their order; return the new runs.
+
+    A run that has been loaded again already is left out.
+    """
+    made = []
+    for run in Run.objects.filter(pk__in=runs, status=Status.ROLLED_BACK).select_related("dataset").order_by("pk"):
+        if not run.archived_key or run.children.filter(trigger=RESTORED).exists():
+            continue
+        with lake().open(version_of(run)) as source:
+            again = admit_upload(
+                f"raw/again/{run.key.removeprefix('raw/')}",
+                source,
+                trigger=RESTORED,
+                dataset=run.dataset,
+                reason=f"run {run.pk} was rolled back by a restore",
+            )
+        Run.objects.filter(pk=again.pk).update(parent=run)
+        ring(again)
+        made.append(again.pk)
+    return made
+
+
+__all__ = ["contents", "load_again", "loading", "rewind", "ring_waiting"]

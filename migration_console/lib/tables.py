@@ -1,0 +1,37 @@
+"""The list of tables that the console may touch: those of datasets, and those that an operator adds.
+
+A table's name from a request is looked up here before any SQL is made of it.
+"""
+
+from collections.abc import Callable, Iterable
+
+from django.db import connection
+
+from .errors import refuse
+
+# Each application that knows tables registers a function that names them.
+_sources: list[Callable[[], Iterable[str]]] = []
+
+
+def register(source: Callable[[], Iterable[str]]) -> None:
+    """Add a source of names; done once a process, when Django starts."""
+    _sources.append(source)
+
+
+def listed() -> set[str]:
+    """Return the tables that may be touched."""
+    return {name for source in _sources for name in source() if not is_own(name)}
+
+
+def resolve(name: str) -> str:
+    """Return the listed table of this name; Refused with `unknown-table` where there is none."""
+    if name not in listed():
+        raise refuse("unknown-table", f"{name} is not one of the console's tables; `table add` puts one on the list")
+    return name
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a table is the console's own: whoever writes users could make himself one."""
+    name = name.lower().rpartition(".")[2]
+    own = {table.lower() for table in connection.introspection.django_table_names()} | {"django_migrations"}
+    return name in own or name.startswith(("_console_", "sqlite_")) or name == "_incoming"

@@ -1,0 +1,151 @@
+"""After a restore the ledger does not lie: what was loaded since is rolled back, and can be loaded again."""
+
+import io
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from backups.models import RestoreStatus
+from backups.services import bring_back, dry_run, load_again, request_restore
+from ingest.admission import admit_upload
+from ingest.models import Run, Status
+from ingest.services import advance, retry
+from ingest.sweeper import work_off
+from migration_console.lib.lease import reserve, unreserve
+from tests.backups.conftest import backed_up, fingerprint, restored
+from tests.conftest import Loads, query
+
+pytestmark = pytest.mark.database
+ID: dict[str, Any] = {"name": "id", "type": "integer", "constraints": {"required": True}}
+TEXT: dict[str, Any] = {"name": "v", "constraints": {"maxLength": 20}}
+APPEND: dict[str, Any] = {"name": "t", "schema": {"fields": [ID, TEXT], "primaryKey": "id"}}
+UPSERT: dict[str, Any] = {**APPEND, "mode": "upsert"}
+
+
+def rows(start: int, count: int, text: str) -> str:
+    return "id,v\n" + "".join(f"{n},{text}\n" for n in range(start, start + count))
+
+
+def contents() -> list[tuple[Any, ...]]:
+    return query("SELECT id, v FROM t ORDER BY id")
+
+
+@pytest.mark.parametrize("descriptor", [APPEND, UPSERT], ids=["append", "upsert"])
+def test_monday_tuesday_restore_load_again(load: Loads, descriptor: dict[str, Any]) -> None:
+    load(descriptor, rows(0, 50, "monday"), "t-1.csv")
+    backup = backed_up("t")
+    step = 40 if descriptor is UPSERT else 50
+    tuesday = [load(descriptor, rows(50 + n * step, 50, f"tuesday {n}"), f"t-{n + 2}.csv") for n in range(3)]
+    before = contents()
+    restore = restored("t", backup=backup.pk)
+    assert contents() == [(n, "monday") for n in range(50)]
+    assert restore.rolled_back == [run.pk for run in tuesday]
+    assert set(Run.objects.filter(pk__in=restore.rolled_back).values_list("status", flat=True)) == {Status.ROLLED_BACK}
+    again = Run.objects.filter(pk__in=load_again(restore)).order_by("-pk")
+    ended = work_off(list(again))  # the newest first: they go by the order of the files all the same
+    assert {run.status for run in ended} == {Status.ARCHIVED}
+    assert contents() == before
+    assert load_again(restore) == [], "a second click loads nothing twice"
+
+
+def test_a_file_sent_again_after_a_restore_is_loaded(load: Loads) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    restored("t")
+    assert load(APPEND, rows(0, 5, "monday"), "t-4.csv").status == Status.DUPLICATE
+    assert load(APPEND, rows(5, 5, "tuesday"), "t-3.csv").status == Status.ARCHIVED
+    assert len(contents()) == 10
+
+
+def test_a_restore_to_a_later_moment_brings_runs_back(load: Loads) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    monday = backed_up("t")
+    tuesday_run = load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    tuesday = backed_up("t")
+    assert (monday.runs, tuesday.runs) == (1, 2)
+    restored("t", backup=monday.pk)
+    tuesday_run.refresh_from_db()
+    assert tuesday_run.status == Status.ROLLED_BACK
+    restored("t", backup=tuesday.pk)
+    tuesday_run.refresh_from_db()
+    assert (tuesday_run.status, len(contents())) == (Status.ARCHIVED, 10)
+
+
+def test_the_dry_run_names_the_runs(load: Loads) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    assert [found["run"] for found in dry_run("t")["roll_back"]] == [run.pk]
+
+
+def half_loaded(settings: Any) -> Run:
+    """Load the first batches of a file, and leave the rest as a killed worker would."""
+    settings.BATCH_BYTES = 1024
+    run = admit_upload("raw/t-2.csv", io.BytesIO(rows(100, 2000, "x").encode()), trigger="test", dataset=None)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, _total: int) -> None:
+        if done > 300:
+            raise Killed
+
+    with pytest.raises(Killed):
+        advance(run.pk, kill)
+    run.parts.update(owner="", lease_until=None)
+    Run.objects.filter(pk=run.pk).update(owner="", lease_until=None)
+    return run
+
+
+def test_a_restore_waits_for_a_file_that_is_loading(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = half_loaded(settings)
+    restore = bring_back(request_restore("t").pk)
+    assert (restore.status, f"run {run.pk}" in restore.waiting_for) == (RestoreStatus.REQUESTED, True)
+    late = admit_upload("raw/t-9.csv", io.BytesIO(rows(9000, 5, "late").encode()), trigger="test", dataset=None)
+    assert (advance(late.pk).status, advance(late.pk).waiting_for) == (Status.RECEIVED, f"restore {restore.pk}")
+    assert advance(run.pk).status == Status.ARCHIVED
+    restore = bring_back(restore.pk)
+    assert (restore.status, restore.rolled_back) == (RestoreStatus.DONE, [run.pk])
+    assert len(contents()) == 5
+    assert advance(late.pk).status == Status.ARCHIVED, "whoever waited goes on afterwards"
+    assert len(contents()) == 10
+
+
+def test_a_file_half_in_the_backup_is_loaded_to_its_end_once(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    run = half_loaded(settings)
+    backed_up("t")
+    there = len(contents())
+    assert advance(run.pk).status == Status.ARCHIVED
+    restore = restored("t")
+    run.refresh_from_db()
+    assert (run.status, run.loaded, restore.rolled_back) == (Status.FAILED, there - 5, [])
+    assert load(APPEND, rows(100, 2000, "x"), "t-3.csv").status == Status.REFUSED
+    assert len(contents()) == there
+    retry(run)
+    assert (advance(run.pk).status, run.parts.get().next_byte) == (Status.ARCHIVED, run.parts.get().end)
+    assert contents() == [(n, "monday") for n in range(5)] + [(n, "x") for n in range(100, 2100)]
+
+
+def test_only_one_reserves_a_table(transactional_db: None) -> None:
+    assert reserve("t", "restore 1")
+    assert reserve("t", "restore 1"), "again by the same one, after a crash"
+    assert not reserve("t", "restore 2")
+    unreserve("t", "restore 2")
+    assert not reserve("t", "restore 2")
+    unreserve("t", "restore 1")
+    assert reserve("t", "restore 2")
+
+
+def test_a_restore_into_another_table_leaves_the_ledger_alone(load: Loads) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    assert restored("t", into="elsewhere").rolled_back == []
+    run.refresh_from_db()
+    assert (run.status, len(fingerprint("elsewhere"))) == (Status.ARCHIVED, 5)
+    assert connection.vendor in {"mysql", "sqlite"}
