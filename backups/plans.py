@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import refuse
+from migration_console.lib.errors import refuse, unknown
 from migration_console.lib.tables import is_own, listed, resolve
 
 from .models import Backup, BackupStatus, Check, ListedTable
@@ -23,7 +23,7 @@ def add_table(name: str, *, user: Any = None) -> ListedTable:
     if is_own(name):
         raise refuse("own-table", f"{name} is the console's own; it can be neither backed up nor restored")
     if read_definition(connection, name) is None:
-        raise refuse("unknown-table", f"there is no table {name} in the database")
+        raise unknown("unknown-table", f"there is no table {name} in the database")
     table, _ = ListedTable.objects.get_or_create(name=name, defaults={"created_by": user})
     ListedTable.objects.filter(pk=table.pk).update(added=True)
     table.refresh_from_db()

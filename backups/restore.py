@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 from migration_console.lib import swap
 from migration_console.lib.definition import TableDefinition, read_definition
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Broken, Problem, refuse
+from migration_console.lib.errors import Broken, Problem, conflict
 from migration_console.lib.ledger import ContainedRun, ledger
 from migration_console.lib.statements import beside, quote, split_name
 
@@ -61,9 +61,9 @@ def check_plan(found: Plan, table: str, *, take_schema: bool) -> None:
     )
     if found.how == "exchange":
         message = f"{table} has another definition than the backup, and foreign keys or triggers keep it: {lines}"
-        raise refuse("schema-differs", f"{message}. Restore into another name, or change the table first")
+        raise conflict("schema-differs", f"{message}. Restore into another name, or change the table first")
     if not take_schema:
-        raise refuse("schema-differs", f"{lines}. Take the backup's definition, or restore into another name")
+        raise conflict("schema-differs", f"{lines}. Take the backup's definition, or restore into another name")
 
 
 def _missing_triggers(manifest: Manifest, definition: TableDefinition) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Problem, refuse
+from migration_console.lib.errors import Problem, conflict, refuse, unknown
 from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
 from migration_console.lib.tables import is_own, resolve
@@ -50,7 +50,7 @@ def find_backup(table: str, backup: int | str = LATEST) -> Backup:
     else:
         found = done.filter(pk=int(backup)).first() if str(backup).isdecimal() else None
     if found is None:
-        raise refuse("unknown-backup", f"there is no finished backup {'' if backup == LATEST else backup} of {table}")
+        raise unknown("unknown-backup", f"there is no finished backup {'' if backup == LATEST else backup} of {table}")
     return found
 
 
@@ -88,7 +88,7 @@ def request_restore(
     if same is not None and same.backup_id == chosen.pk:
         return same
     if same is not None:
-        raise refuse("under-way", f"{same} from {same.backup} is under way; wait for it, or cancel it")
+        raise conflict("under-way", f"{same} from {same.backup} is under way; wait for it, or cancel it")
     check_plan(plan(_manifest(chosen), target), target, take_schema=take_schema)
     try:
         with transaction.atomic():
@@ -209,7 +209,7 @@ def _backed_up(restore: Restore) -> bool:
         return False
     if safety.status != BackupStatus.DONE:
         why = "; ".join(problem["message"] for problem in safety.problems) or safety.status
-        raise refuse("no-backup", f"{restore.table} could not be backed up first: {why}. Nothing was changed")
+        raise conflict("no-backup", f"{restore.table} could not be backed up first: {why}. Nothing was changed")
     return True
 
 
@@ -252,7 +252,7 @@ def cancel_restore(restore: Restore) -> Restore:
 def load_again(restore: Restore) -> list[int]:
     """Load the files of the runs that a restore rolled back once more, in one action; return the new runs."""
     if restore.status != RestoreStatus.DONE:
-        raise refuse("not-done", f"{restore} is {restore.status}")
+        raise conflict("not-done", f"{restore} is {restore.status}")
     runs = ledger().load_again(restore.rolled_back)
     loaded = [*restore.loaded_again, *runs]
     Restore.objects.filter(pk=restore.pk).update(loaded_again=loaded)

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migration_console.lib.definition import TableDefinition, read_definition
-from migration_console.lib.errors import refuse
+from migration_console.lib.errors import refuse, unknown
 from migration_console.lib.statements import quote, quote_column, split_name
 
 from .avro_schema import Column, as_text, mysql_column, named, sqlite_column
@@ -56,7 +56,7 @@ def describe(connection: BaseDatabaseWrapper, session: Session, table: str) -> S
     """Return a table as the session sees it; Refused where it cannot be kept whole."""
     definition = read_definition(connection, table)
     if definition is None:
-        raise refuse("unknown-table", f"there is no table {table} in the database")
+        raise unknown("unknown-table", f"there is no table {table} in the database")
     if definition.engine != "InnoDB":
         raise refuse(
             "engine",

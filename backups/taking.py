@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from migration_console.lib.errors import Fenced, Problem, refuse
+from migration_console.lib.errors import Fenced, Problem, conflict, refuse
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.statements import beside
@@ -144,9 +144,9 @@ def cancel_backup(backup: Backup) -> Backup:
 def delete_backup(backup: Backup) -> Backup:
     """Delete a backup's files, the manifest first, so that none counts that is half gone."""
     if backup.status in Backup.OPEN:
-        raise refuse("under-way", f"{backup} is under way; cancel it first")
+        raise conflict("under-way", f"{backup} is under way; cancel it first")
     if backup.restores.filter(under_way__isnull=False).exists():
-        raise refuse("in-use", f"{backup} is being restored")
+        raise conflict("in-use", f"{backup} is being restored")
     Backup.objects.filter(pk=backup.pk).update(status=BackupStatus.DELETED, check_wanted=Check.NONE)
     delete_files(backup.prefix)
     backup.refresh_from_db()
@@ -165,7 +165,7 @@ def delete_files(prefix: str) -> None:
 def request_check(backup: Backup, *, rehearse: bool = False, bell: bool = True) -> Backup:
     """Ask for the proof of a backup: its files, and on request a restore into a scratch table."""
     if backup.status != BackupStatus.DONE:
-        raise refuse("not-done", f"{backup} is {backup.status}; there is nothing to verify")
+        raise conflict("not-done", f"{backup} is {backup.status}; there is nothing to verify")
     Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY)
     backup.refresh_from_db()
     if bell:

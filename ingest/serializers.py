@@ -4,9 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field, RootModel, WithJsonSchema
 
-from migration_console.api import Envelope
+from migration_console.api import Envelope, Query
 
 from .descriptor import Descriptor
 from .finish import totals_of
@@ -39,12 +39,6 @@ def scalar(value: Any) -> Any:
 
 
 Value = Annotated[Any, AfterValidator(scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
-
-
-class Query(BaseModel):
-    """A query string: text, so numbers are read from text."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def objects_or_lists(rows: list[Any]) -> list[Any]:

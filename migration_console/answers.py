@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 
-from .lib.errors import Conflict, Fenced, Gone, Refused, Unavailable
+from .lib.errors import Conflict, Fenced, Gone, Refused, Unavailable, Unknown
 
 
 class ErrorItem(BaseModel):
@@ -44,6 +44,8 @@ class Handler(ExceptionHandler):
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         """Give each kind its status."""
+        if isinstance(exc, Unknown):
+            return _answer(404, str(exc), "not-found")
         if isinstance(exc, Refused):
             return _answer(409 if isinstance(exc, Conflict) else 400, str(exc), "refused")
         if isinstance(exc, Fenced):

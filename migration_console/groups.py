@@ -5,19 +5,24 @@ from typing import Any
 READ_INGEST = {f"ingest.view_{name}" for name in ("dataset", "schemaversion", "run", "reject")}
 SEND = {"ingest.add_run", "ingest.change_run", "ingest.change_reject"}
 DATASETS = {"ingest.add_dataset", "ingest.change_dataset", "ingest.delete_dataset"}
-READ = READ_INGEST | {"migration_console.view_metrics"}
+READ_BACKUPS = {f"backups.view_{name}" for name in ("backup", "restore", "listedtable")}
+BACK_UP = {"backups.add_backup", "backups.change_backup"}
+# Deleting a backup is for people only.
+RESTORE = {"backups.add_restore", "backups.change_restore"}
+TABLES = {"backups.add_listedtable", "backups.change_listedtable", "backups.delete_listedtable"}
+READ = READ_INGEST | READ_BACKUPS | {"migration_console.view_metrics"}
 TOKENS = {"knox.add_authtoken", "knox.view_authtoken", "knox.delete_authtoken", "auth.view_user", "auth.view_group"}
 
 GROUPS: dict[str, set[str]] = {
     # people
     "steward": READ | SEND | DATASETS,
-    "operator": READ | SEND | DATASETS | TOKENS,
+    "operator": READ | SEND | DATASETS | TOKENS | BACK_UP | RESTORE | TABLES | {"backups.delete_backup"},
     "auditor": READ,
     # service users
     "ingest": READ_INGEST | SEND,
     "read": READ,
-    "backup": set(),
-    "restore": set(),
+    "backup": READ_BACKUPS | BACK_UP,
+    "restore": READ_BACKUPS | RESTORE,
 }
 
 

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("ingest.urls")),
+    path("", include("backups.urls")),
     *both("health", Health, "health"),
     *both("metrics", Metrics, "metrics"),
     *both("schema", Document, "schema"),

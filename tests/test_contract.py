@@ -26,6 +26,14 @@ ADDRESSES = {
     "/runs/{id}/cancel": {"post"},
     "/datasets": {"get"},
     "/datasets/{name}": {"get", "put", "delete"},
+    "/backup/{table}": {"post"},
+    "/restore/{table}": {"post"},
+    "/backups": {"get"},
+    "/backups/{id}": {"get", "delete"},
+    "/backups/{id}/verify": {"post"},
+    "/backups/{id}/cancel": {"post"},
+    "/restores/{id}": {"get"},
+    "/restores/{id}/cancel": {"post"},
     "/health": {"get"},
     "/metrics": {"get"},
     "/schema": {"get"},
@@ -43,7 +51,7 @@ PEOPLE: dict[str, Any] = {
     },
 }
 # What the test has made, by the parameter that names it.
-THERE = {"id": [1, 2], "run": [1, 2], "parent": [1], "name": ["people"], "dataset": ["people"]}
+THERE = {"id": [1, 2], "run": [1, 2], "parent": [1], "name": ["people"], "dataset": ["people"], "table": ["people"]}
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",

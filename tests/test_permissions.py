@@ -20,6 +20,8 @@ EVERYBODY = {*GROUPS, "no group", *STRANGERS}
 SEE_RUNS = {STEWARD, OPERATOR, AUDITOR, INGEST, READ}
 SEND_FILES = {STEWARD, OPERATOR, INGEST}
 DEFINE_DATASETS = {STEWARD, OPERATOR}
+TAKE_BACKUPS, BRING_BACK = {OPERATOR, "backup"}, {OPERATOR, "restore"}
+SEE_BACKUPS = {STEWARD, OPERATOR, AUDITOR, READ, "backup", "restore"}
 SEE_NUMBERS = {STEWARD, OPERATOR, AUDITOR, READ}
 
 # method and route: a request that changes nothing, what it is answered where it is allowed, and to whom.
@@ -36,6 +38,15 @@ TABLE: dict[tuple[str, str], tuple[str, int, set[str]]] = {
     ("GET", "datasets/<str:name>"): ("/datasets/none", 404, SEE_RUNS),
     ("PUT", "datasets/<str:name>"): ("/datasets/none", 400, DEFINE_DATASETS),
     ("DELETE", "datasets/<str:name>"): ("/datasets/none", 404, DEFINE_DATASETS),
+    ("POST", "backup/<str:table>"): ("/backup/none", 404, TAKE_BACKUPS),
+    ("POST", "restore/<str:table>"): ("/restore/none", 404, BRING_BACK),
+    ("GET", "backups"): ("/backups", 200, SEE_BACKUPS),
+    ("GET", "backups/<int:pk>"): ("/backups/0", 404, SEE_BACKUPS),
+    ("DELETE", "backups/<int:pk>"): ("/backups/0", 404, {OPERATOR}),
+    ("POST", "backups/<int:pk>/verify"): ("/backups/0/verify", 404, TAKE_BACKUPS),
+    ("POST", "backups/<int:pk>/cancel"): ("/backups/0/cancel", 404, TAKE_BACKUPS),
+    ("GET", "restores/<int:pk>"): ("/restores/0", 404, SEE_BACKUPS),
+    ("POST", "restores/<int:pk>/cancel"): ("/restores/0/cancel", 404, BRING_BACK),
     ("GET", "metrics"): ("/metrics", 200, SEE_NUMBERS),
     ("GET", "health"): ("/health", 200, EVERYBODY),
     ("GET", "schema"): ("/schema", 200, EVERYBODY),

@@ -33,8 +33,10 @@ FLOW = [
     ["patterns", "errors"],
 ]
 BACKUPS_FLOW = [
+    ["urls"],
+    ["views"],
     ["admin", "management", "apps"],
-    ["tasks", "console", "gauges"],
+    ["tasks", "console", "gauges", "serializers", "filters"],
     ["sweeper"],
     ["services"],
     ["plans", "restoring"],

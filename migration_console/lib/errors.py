@@ -33,6 +33,10 @@ class Conflict(Refused):
     """The input is well formed, but not what the present state allows; the same may be right at another time."""
 
 
+class Unknown(Refused):
+    """What the input names does not exist."""
+
+
 class Unavailable(Exception):
     """The database or the lake is away; nothing was lost, and a later try may succeed."""
 
@@ -52,6 +56,11 @@ class Gone(Exception):
 def conflict(code: str, message: str, where: str = "") -> Conflict:
     """Return a conflict with one problem, to be raised."""
     return Conflict([Problem(code, message, where)])
+
+
+def unknown(code: str, message: str, where: str = "") -> Unknown:
+    """Return a refusal because something does not exist, to be raised."""
+    return Unknown([Problem(code, message, where)])
 
 
 def refuse(code: str, message: str, where: str = "") -> Refused:

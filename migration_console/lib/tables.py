@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from django.db import connection
 
-from .errors import refuse
+from .errors import unknown
 
 # Each application that knows tables registers a function that names them.
 _sources: list[Callable[[], Iterable[str]]] = []
@@ -26,7 +26,7 @@ def listed() -> set[str]:
 def resolve(name: str) -> str:
     """Return the listed table of this name; Refused with `unknown-table` where there is none."""
     if name not in listed():
-        raise refuse("unknown-table", f"{name} is not one of the console's tables; `table add` puts one on the list")
+        raise unknown("unknown-table", f"{name} is not one of the console's tables; `table add` puts one on the list")
     return name
 
 
