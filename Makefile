@@ -38,9 +38,10 @@ lint: setup-tests ## check format, style, types, migrations and dependencies bet
 format: setup-tests ## put the code into its format
 	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format -q .
 
-bench: setup-tests ## measure loading beside LOAD DATA, backups beside mariadb-dump (about fifteen minutes)
+bench: setup-tests ## measure loading beside LOAD DATA, backups beside mariadb-dump, the API beside FastAPI (about twenty minutes)
 	@$(PY) -m benchmarks.load
 	@$(PY) -m benchmarks.backup
+	@$(PY) -m benchmarks.api
 
 lambda: ## build build/lambda_trigger.zip, the same bytes each time, for docs/lambda.md
 	@$(PYTHON) deploy/lambda_zip.py build/lambda_trigger.zip

@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs/api.md").read_text()
 HERE = "http://127.0.0.1:8000"
 END = "\x1e"
 # What differs from one time to another: numbers of runs, as they stand in answers, keys and names.
-NUMBERS = re.compile(r'("(?:id|run|parent)":|-corrected-|run-)\d+')
+NUMBERS = re.compile(r'("(?:id|run|parent|backup)":|-corrected-|run-)\d+')
 API = ["arrivals", "corrections", "datasets", "sending", "services", "views"]
 
 
@@ -67,7 +67,8 @@ def test_the_page_shows_what_comes_back(tables: None, tmp_path: Path) -> None:
 
 def test_every_code_of_the_api_is_on_the_page() -> None:
     sources = "".join((ROOT / f"ingest/{name}.py").read_text() for name in API)
-    codes = set(re.findall(r'(?:refuse|conflict|Problem)\(\s*"([a-z-]+)"', sources))
+    sources += (ROOT / "backups/views.py").read_text()
+    codes = set(re.findall(r'(?:refuse|conflict|unknown|Problem)\(\s*"([a-z-]+)"', sources))
     assert len(codes) > 15
     assert not {code for code in codes if f"`{code}`" not in PAGE}
 
