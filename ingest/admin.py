@@ -3,14 +3,18 @@
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import pluralize
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+
+from migration_console.lib.storage import download
 
 from .models import Dataset, Reject, Run, SchemaVersion, Status
 
@@ -27,6 +31,12 @@ COLOURS = {
 
 def _sample(value: str | None) -> str:
     return f", such as “{value}”" if value else ""
+
+
+def _download_link(run: Run, what: str, key: str) -> SafeString | str:
+    if not key:
+        return "none"
+    return format_html('<a href="{}">{}</a>', reverse("admin:ingest_run_download", args=[run.pk, what]), key)
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -90,7 +100,7 @@ class RunAdmin(ReadOnlyAdmin):
     fields = [
         "key", "dataset", "schema_version", "status", "what_is_wrong", "sums", "rejects_link", "error_groups",
         "notes", "waiting_for", "trigger", "reason", "duplicate_of", "size", "sha256", "received_at", "started_at",
-        "finished_at", "archived_key", "report_key",
+        "finished_at", "file", "report",
     ]  # fmt: skip
     readonly_fields = fields
 
@@ -112,6 +122,31 @@ class RunAdmin(ReadOnlyAdmin):
         address = reverse("admin:ingest_reject_changelist")
         text = f"{run.rejected:,} reject{pluralize(run.rejected)}"
         return format_html('<a href="{}?run__id__exact={}">{}</a>', address, run.pk, text)
+
+    @display(description="the file")
+    def file(self, run: Run) -> SafeString | str:
+        """Return a link to the file as it came."""
+        return _download_link(run, "file", run.archived_key)
+
+    @display(description="the report")
+    def report(self, run: Run) -> SafeString | str:
+        """Return a link to the report of rejected rows."""
+        return _download_link(run, "report", run.report_key)
+
+    def get_urls(self) -> list[Any]:
+        """Add the downloads."""
+        view = self.admin_site.admin_view(self.download)
+        return [path("<int:pk>/download/<str:what>/", view, name="ingest_run_download"), *super().get_urls()]
+
+    def download(self, request: HttpRequest, pk: int, what: str) -> HttpResponseBase:
+        """Hand out the file or the report of a run."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = get_object_or_404(Run, pk=pk)
+        key = {"file": run.archived_key, "report": run.report_key}.get(what)
+        if not key:
+            raise Http404
+        return download(key)
 
     @display(description="what is wrong")
     def what_is_wrong(self, run: Run) -> SafeString | str:

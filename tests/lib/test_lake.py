@@ -2,13 +2,16 @@
 
 import io
 from typing import Any
+from urllib.request import urlopen
 
 import boto3
 import pytest
+from django.test import Client
 
 from migration_console.lib.bucket import UPLOAD_PART, Bucket
 from migration_console.lib.errors import Gone, Refused
 from migration_console.lib.lake import Lake, lake
+from tests.conftest import Loads
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -140,3 +143,26 @@ def test_keys_of_events_are_those_below_the_prefix(bucket: Bucket) -> None:
     assert bucket.key_of(bucket.bucket, "some/where/raw/a.csv") == "raw/a.csv"
     assert bucket.key_of(bucket.bucket, "raw/a.csv") is None
     assert bucket.key_of("another", "some/where/raw/a.csv") is None
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_steward_downloads_the_file_and_the_report_of_a_run(
+    kind: str, request: pytest.FixtureRequest, load: Loads, admin_client: Client, client: Client
+) -> None:
+    request.getfixturevalue(kind)
+    data = b"id\n1\nx\n"
+    run = load({"name": "small", "schema": {"fields": [{"name": "id", "type": "integer"}]}}, data)
+    address = f"/admin/ingest/run/{run.pk}/download"
+    assert f"{address}/file/" in admin_client.get(f"/admin/ingest/run/{run.pk}/change/").content.decode()
+    assert [fetched(admin_client.get(f"{address}/file/")), client.get(f"{address}/file/").status_code] == [data, 302]
+    assert b'"not-an-integer"' in fetched(admin_client.get(f"{address}/report/"))
+    assert admin_client.get(f"{address}/other/").status_code == 404
+
+
+def fetched(answer: Any) -> bytes:
+    if answer.status_code == 302:
+        with urlopen(answer.headers["Location"]) as file:
+            assert file.headers["Content-Disposition"].startswith("attachment")
+            return bytes(file.read())
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    return bytes(answer.getvalue())
