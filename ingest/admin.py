@@ -2,20 +2,23 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.defaultfilters import pluralize
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import get_valid_filename
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from migration_console.lib.storage import download
 
+from .arrivals import receive
 from .models import Dataset, Reject, Run, SchemaVersion, Status
 
 COLOURS = {
@@ -37,6 +40,16 @@ def _download_link(run: Run, what: str, key: str) -> SafeString | str:
     if not key:
         return "none"
     return format_html('<a href="{}">{}</a>', reverse("admin:ingest_run_download", args=[run.pk, what]), key)
+
+
+class UploadForm(forms.Form):
+    """A file, and whose it is."""
+
+    dataset = forms.ModelChoiceField(Dataset.objects.filter(retired=False))
+    file = forms.FileField(help_text="CSV, or CSV in gzip")
+    reason = forms.CharField(
+        required=False, max_length=255, help_text="only to load bytes again that are loaded already"
+    )
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -96,6 +109,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display_links = ["id", "key"]
     list_filter = ["status", "dataset", "received_at"]
     list_select_related = ["dataset"]
+    actions_list = ["upload"]
     search_fields = ["key", "sha256"]
     fields = [
         "key", "dataset", "schema_version", "status", "what_is_wrong", "sums", "rejects_link", "error_groups",
@@ -132,6 +146,24 @@ class RunAdmin(ReadOnlyAdmin):
     def report(self, run: Run) -> SafeString | str:
         """Return a link to the report of rejected rows."""
         return _download_link(run, "report", run.report_key)
+
+    @action(description="Load a file", url_path="upload", permissions=["upload"], icon="upload_file")
+    def upload(self, request: HttpRequest) -> HttpResponseBase:
+        """Ask for a file, put it into raw/, and show its run."""
+        form = UploadForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            given = form.cleaned_data
+            run = receive(
+                given["file"], name=get_valid_filename(given["file"].name), dataset=given["dataset"],
+                reason=given["reason"], user=request.user,
+            )  # fmt: skip
+            return redirect("admin:ingest_run_change", run.pk)
+        context = {**self.admin_site.each_context(request), "form": form, "title": "Load a file"}
+        return render(request, "ingest/upload.html", context)
+
+    def has_upload_permission(self, request: HttpRequest, *_: Any) -> bool:
+        """Whoever may send files by script may do so here."""
+        return bool(request.user.has_perm("ingest.add_run"))
 
     def get_urls(self) -> list[Any]:
         """Add the downloads."""

@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from ingest.sweeper import unfinished, work_off
 from tests.conftest import Loads
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -128,3 +130,15 @@ def test_the_lists_of_backups(page: Page, load: Loads) -> None:
     page.goto("/admin/backups/backup/")
     assert "deflate" in page.inner_text("#result_list")
     assert backup.rows == 1
+
+
+def test_a_file_is_loaded_from_the_list_of_runs(page: Page, load: Loads, tmp_path: Path) -> None:
+    load(SMALL, "id,text\n1,fine\n")
+    (tmp_path / "small-2.csv").write_text("id,text\n2,more\n")
+    page.goto("/admin/ingest/run/")
+    page.click("text=Load a file")
+    page.select_option("select[name=dataset]", label="small")
+    page.set_input_files("input[name=file]", str(tmp_path / "small-2.csv"))
+    page.click("text=Load this file")
+    page.wait_for_selector("text=raw/small-2.csv")
+    assert [run.loaded for run in work_off(unfinished())] == [1]
