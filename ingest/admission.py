@@ -7,17 +7,15 @@ from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
 
-from migration_console.lib.errors import Refused
+from migration_console.lib.errors import Refused, Unavailable
 from migration_console.lib.folder import Folder
 from migration_console.lib.lake import Version, lake
 
 from .datasets import match_dataset
-from .models import Dataset, Run, Status, key_hash
+from .models import OPEN, UPLOADING, Dataset, Run, Status, key_hash
 
 # A folder file counts as complete when it was not written to for so long.
 SETTLED_SECONDS = 2.0
-# The version of a run whose file is still on its way into a bucket.
-UPLOADING = "uploading"
 
 
 def admit(version: Version, *, trigger: str, dataset: Dataset | None = None, **fields: Any) -> tuple[Run, bool]:
@@ -106,11 +104,16 @@ def _into_bucket(key: str, source: BinaryIO, given: dict[str, Any], then: Callab
     run = _own_run(Version(_beside(key), UPLOADING, 0), given, then)
     with run.holding():
         try:
-            pin_upload(lake().put(run.key, source))
+            version = lake().put(run.key, source)
         except Refused:
             run.end(Status.GONE)  # the sender broke off, and has been told so
             raise
+        pin_upload(version)
     run.refresh_from_db()
+    if run.version != version.id:
+        # The lease ran out meanwhile, and a worker has given the upload up.
+        lake().delete(version)
+        raise Unavailable(f"the upload of {run.key} took too long; send it again")
     return run
 
 
@@ -133,7 +136,9 @@ def _beside(key: str) -> str:
 
 def pin_upload(version: Version) -> bool:
     """Give the run of an upload the version that it has become; False where no upload of this key is under way."""
-    uploading = Run.objects.filter(bucket=lake().bucket, key_hash=key_hash(version.key), version=UPLOADING)
+    uploading = Run.objects.filter(
+        bucket=lake().bucket, key_hash=key_hash(version.key), version=UPLOADING, status__in=OPEN
+    )
     return bool(uploading.update(version=version.id, size=version.size))
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from migration_console.lib.errors import Gone
 from migration_console.lib.lake import Version, lake
 
-from .models import OPEN, TO_ERRORS, Run, Status, key_hash
+from .models import OPEN, TO_ERRORS, UPLOADING, Run, Status, key_hash
 from .report import write_report
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ def archive(run: Run) -> None:
         if run.status != Status.GONE:
             log.error("%s ended as %s, but its file is no longer in raw/: %s", run, run.status, gone)
             run.warnings = [*run.warnings, f"The file was taken from raw/ before it was archived: {gone}"]
-    lake().delete(arrived(run))
+    if run.version != UPLOADING:
+        lake().delete(arrived(run))
     if run.attempt > 1:
         _leave_errors(run)
     run.closed_at = timezone.now()

@@ -1,5 +1,6 @@
 """Files that clients announce or send over REST."""
 
+import os
 from typing import Any, BinaryIO
 
 from migration_console.lib.bucket import Bucket
@@ -46,6 +47,9 @@ def _key_in_lake(bucket: str, key: str) -> str | None:
         return store.key_of(bucket or store.bucket, key)
     if bucket:
         raise refuse("bucket", f"the lake is a folder; the object {key} of {bucket} is not in it", "bucket")
+    if os.path.normpath(key) != key.rstrip("/"):
+        # Another name for a file, perhaps for one outside raw/.
+        raise Gone(f"{key} is not the name of a file in the lake")
     return key
 
 

@@ -9,13 +9,13 @@ from migration_console.lib.errors import Gone, Problem, Refused
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import reserved
 
-from .admission import UPLOADING, files_without_run, pin_upload
+from .admission import files_without_run, pin_upload
 from .archive import version_of
 from .bell import ring
 from .datasets import parent_tables, parents_to_wait_for
 from .finish import totals_of
 from .handwritten import model_hash
-from .models import OPEN, Dataset, Part, Run, SchemaVersion, Status
+from .models import OPEN, UPLOADING, Dataset, Part, Run, SchemaVersion, Status
 from .schema import Schema
 from .survey import Survey, stored_survey, survey
 from .target import ensure_table

@@ -18,7 +18,7 @@ from migration_console.lib.errors import Problem, Refused, conflict, refuse
 from .admission import admit_upload
 from .bell import ring
 from .descriptor import Dialect
-from .models import OPEN, Reject, Run, Status
+from .models import CORRECTION, OPEN, Reject, Run, Status
 from .reader import Scanner
 from .schema import Schema
 from .survey import Survey, layout_of, stored_survey
@@ -66,7 +66,7 @@ def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None) -
         write_file(file, rows, schema)
         file.seek(0)
         child = admit_upload(
-            f"raw/{run.dataset}-corrected-{run.pk}.csv", file, trigger="correction", dataset=run.dataset, then=claim,
+            f"raw/{run.dataset}-corrected-{run.pk}.csv", file, trigger=CORRECTION, dataset=run.dataset, then=claim,
             parent=run, reason=f"corrected rows of run {run.pk}", user=user,
         )  # fmt: skip
     ring(child)
@@ -146,7 +146,7 @@ def _field(value: str, quote: str, delimiter: str) -> str:
 
 def settle(child: Run) -> None:
     """Tell the rejects that a run was made of what became of them; done already is done."""
-    if child.parent_id is None or child.status in OPEN:
+    if child.parent_id is None or child.trigger != CORRECTION or child.status in OPEN:
         return
     loaded = child.status in {Status.LOADED, Status.ARCHIVED}
     refused = {reject.row: reject for reject in child.rejects.all()} if loaded else {}

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 
-from migration_console.lib.errors import Problem
+from migration_console.lib.errors import Problem, conflict
 from migration_console.lib.lake import lake
 from migration_console.lib.ledger import Ask, ContainedRun
 
@@ -123,8 +123,16 @@ def load_again(runs: Sequence[int]) -> list[int]:
     """
     made = []
     for run in Run.objects.filter(pk__in=runs, status=Status.ROLLED_BACK).select_related("dataset").order_by("pk"):
-        if not run.archived_key or run.children.filter(trigger=RESTORED).exists():
+        if not run.archived_key or run.children.filter(trigger=RESTORED).exclude(status=Status.GONE).exists():
             continue
+
+        def only_once(_again: Run, run: Run = run) -> None:
+            # The run's row is the lock: of two who ask at once, the second finds the first one's child.
+            with transaction.atomic():
+                Run.objects.select_for_update().get(pk=run.pk)
+                if run.children.filter(trigger=RESTORED).exclude(status=Status.GONE).count() > 1:
+                    raise conflict("under-way", f"{run} is being loaded again already")
+
         with lake().open(version_of(run)) as source:
             again = admit_upload(
                 f"raw/again/{run.key.removeprefix('raw/')}",
@@ -132,8 +140,9 @@ def load_again(runs: Sequence[int]) -> list[int]:
                 trigger=RESTORED,
                 dataset=run.dataset,
                 reason=f"run {run.pk} was rolled back by a restore",
+                parent=run,
+                then=only_once,
             )
-        Run.objects.filter(pk=again.pk).update(parent=run)
         ring(again)
         made.append(again.pk)
     return made

@@ -84,6 +84,8 @@ class Status(models.TextChoices):
     ROLLED_BACK = "rolled back"
 
 
+# The trigger of a run that corrects another one's rejects, and the version of one whose file is still on its way.
+CORRECTION, UPLOADING = "correction", "uploading"
 OPEN = [Status.RECEIVED, Status.LOADING]
 TO_ERRORS = [Status.REFUSED, Status.FAILED, Status.CANCELLED]
 

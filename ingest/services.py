@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Sum
+from django.utils import timezone
 
 from migration_console.lib import swap
 from migration_console.lib.errors import Broken, Fenced, Gone, Refused, Unavailable, conflict, refuse
@@ -23,7 +24,7 @@ from .datasets import parent_tables
 from .destination import Destination
 from .finish import finish, totals_of
 from .loader import Cancelled, LimitPassed, Loader, transient_errors
-from .models import OPEN, Part, Run, Status
+from .models import CORRECTION, OPEN, Part, Run, Status
 from .schema import Schema
 from .survey import Survey, stored_survey
 from .target import RUN_COLUMN, ensure_table
@@ -244,7 +245,7 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
     """Take up a run that did not end well: behind what its ledger holds, or from the start where that is nothing."""
     if run.status not in AGAIN or run.closed_at is None:
         raise conflict("not-ended", f"{run} is {run.status}; only refused, failed, cancelled and duplicate runs can be")
-    if run.parent is not None:
+    if run.parent is not None and run.trigger == CORRECTION:
         raise conflict("correction", f"its rows are open again in run {run.parent_id}; send them from there", "run")
     if run.status == Status.DUPLICATE and not reason:
         raise refuse("reason", "these bytes are loaded already; say why they shall be loaded again", "reason")
@@ -261,6 +262,7 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
         )  # fmt: skip
         if not taken:
             raise conflict("not-ended", f"{run} has just been taken up by somebody else")
+        run.parts.update(takeovers=0)
         if not goes_on:
             run.rejects.all().delete()
             run.batches.all().delete()
@@ -272,6 +274,8 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
 def cancel(run: Run) -> None:
     """Ask a run to stop at its next batch; one that has not begun stops now."""
     Run.objects.filter(pk=run.pk, status__in=OPEN).update(cancel_requested=True)
-    if run.status == Status.RECEIVED:
-        run.end(Status.CANCELLED)
+    # By its status now: one that a worker has begun meanwhile ends with the counts of its ledger.
+    Run.objects.filter(pk=run.pk, status=Status.RECEIVED).update(
+        status=Status.CANCELLED, finished_at=timezone.now(), waiting_for=""
+    )
     ring(run)

@@ -305,7 +305,8 @@ def test_rows_that_are_not_those_of_the_file_never_end_green(tables: None, bucke
 
 
 def test_a_broken_upload_ends_as_gone_and_a_finished_one_is_found(tables: None, bucket: Bucket) -> None:
-    from ingest.admission import UPLOADING, admit
+    from ingest.admission import admit
+    from ingest.models import UPLOADING
     from ingest.services import advance
     from migration_console.lib.lake import Version
 
@@ -313,7 +314,8 @@ def test_a_broken_upload_ends_as_gone_and_a_finished_one_is_found(tables: None, 
     broken, _ = admit(Version("raw/1/users.csv", UPLOADING, 0), trigger="test", dataset=dataset)
     finished, _ = admit(Version("raw/2/users.csv", UPLOADING, 0), trigger="test", dataset=dataset)
     bucket.put("raw/2/users.csv", io.BytesIO(lines(10)))
-    assert advance(broken.pk).status == Status.GONE
+    gone = advance(broken.pk)
+    assert (gone.status, gone.closed_at is not None) == (Status.GONE, True)
     run = advance(finished.pk)
     assert (run.status, run.loaded) == (Status.ARCHIVED, 10)
     with pytest.raises(Gone):
