@@ -1,15 +1,13 @@
 """Plain lists for operators: tables, backups, restores. They are looked at; commands and REST act."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
+
+from migration_console.readonly import ReadOnlyAdmin
 
 from .models import Backup, BackupStatus, ListedTable, Restore, RestoreStatus
 from .plans import newest_verified
@@ -25,22 +23,8 @@ COLOURS: dict[str, str] = {
 }
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """A list that is looked at."""
-
-    list_per_page = 50
-
-    def has_add_permission(self, _request: HttpRequest, *_: Any) -> bool:
-        """Nothing is added by hand."""
-        return False
-
-    def has_change_permission(self, _request: HttpRequest, *_: Any) -> bool:
-        """Nothing is changed by hand."""
-        return False
-
-    def has_delete_permission(self, _request: HttpRequest, *_: Any) -> bool:
-        """Nothing is deleted by hand: a backup is files in the lake too."""
-        return False
+class WorkAdmin(ReadOnlyAdmin):
+    """Long work, and what is wrong with it."""
 
     @display(description="problems")
     def what_is_wrong(self, work: Backup | Restore) -> SafeString | str:
@@ -69,7 +53,7 @@ class ListedTableAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Backup)
-class BackupAdmin(ReadOnlyAdmin):
+class BackupAdmin(WorkAdmin):
     """Backups, newest first."""
 
     list_display = ["id", "coloured", "table", "rows", "size", "codec", "age_in_words", "verified", "rehearsed"]
@@ -105,7 +89,7 @@ class BackupAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Restore)
-class RestoreAdmin(ReadOnlyAdmin):
+class RestoreAdmin(WorkAdmin):
     """Restores, newest first."""
 
     list_display = ["id", "coloured", "table", "backup", "safety", "rows", "seconds", "created_at"]

@@ -13,10 +13,10 @@ from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import get_valid_filename
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from migration_console.lib.storage import download
+from migration_console.readonly import ReadOnlyAdmin
 
 from .arrivals import receive
 from .models import Dataset, Reject, Run, SchemaVersion, Status
@@ -50,24 +50,6 @@ class UploadForm(forms.Form):
     reason = forms.CharField(
         required=False, max_length=255, help_text="only to load bytes again that are loaded already"
     )
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """A list that is looked at."""
-
-    list_per_page = 50
-
-    def has_add_permission(self, _request: HttpRequest, *_: Any) -> bool:
-        """Nothing is added by hand."""
-        return False
-
-    def has_change_permission(self, _request: HttpRequest, *_: Any) -> bool:
-        """Nothing is changed by hand."""
-        return False
-
-    def has_delete_permission(self, _request: HttpRequest, *_: Any) -> bool:
-        """Nothing is deleted by hand."""
-        return False
 
 
 @admin.register(Dataset)
