@@ -3,33 +3,14 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
+from migration_console.lib.progress import Progress
 
 from .models import Backup, Restore
 from .sweeper import work_off
-from .working import Progress, no_progress
 
 WAIT_SECONDS = 1.0
-
-
-@contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """Yield a progress function that draws a bar on a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield no_progress
-        return
-    with tqdm(unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            # Loading, then comparing: each counts from the start.
-            if bar.total != max(total, done) or done < bar.n:
-                bar.reset(max(total, done))
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def finish(work: Backup | Restore, progress: Progress) -> Backup | Restore:

@@ -10,6 +10,7 @@ from migration_console.lib.definition import read_definition
 from migration_console.lib.errors import Problem, conflict, refuse, unknown
 from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
+from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.tables import is_own, resolve
 
 from .bell import ring
@@ -30,7 +31,7 @@ from .restore import (
 )
 from .taking import request_backup, take
 from .verify import read_manifest
-from .working import MAX_TAKEOVERS, Progress, failures, no_progress, note, teller
+from .working import MAX_TAKEOVERS, failures, note, teller
 
 LATEST = "latest"
 # How the trigger of a backup begins that a restore takes first.

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.statements import quote
 
 from .bell import ring
@@ -15,7 +16,6 @@ from .models import Backup, BackupStatus, Restore
 from .restoring import bring_back
 from .shadow import REHEARSAL, SHADOW
 from .taking import take
-from .working import Progress, no_progress
 
 STRAY = re.compile(rf"({SHADOW}|{REHEARSAL})([0-9]+)_([0-9]+)")
 

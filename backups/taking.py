@@ -12,6 +12,7 @@ from django.utils import timezone
 from migration_console.lib.errors import Fenced, Problem, conflict, refuse
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import Heartbeat
+from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.statements import beside
 from migration_console.lib.tables import resolve
 
@@ -23,7 +24,7 @@ from .manifest import NAME, Manifest
 from .models import Backup, BackupStatus, Check, ListedTable
 from .shadow import REHEARSAL, check_shadow, drop_tables, fill_shadow, make_shadow
 from .verify import check_files, read_manifest
-from .working import MAX_TAKEOVERS, Progress, failures, no_progress, note, teller
+from .working import MAX_TAKEOVERS, failures, note, teller
 
 
 def request_backup(

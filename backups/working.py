@@ -11,6 +11,7 @@ from django.db.models import F
 from migration_console.lib.engine import engine
 from migration_console.lib.errors import Fenced, Gone, Problem, Refused, Unavailable
 from migration_console.lib.lease import Heartbeat
+from migration_console.lib.progress import Progress
 
 from .errors import Damaged, OutOfRange
 from .meter import Tell
@@ -20,15 +21,10 @@ log = logging.getLogger(__name__)
 MAX_TAKEOVERS = 5
 # How often progress is written down, and a wish to stop is looked at.
 NOTE_SECONDS = 0.5
-Progress = Callable[[int, int], None]
 
 
 class Cancelled(Exception):
     """Somebody asked for the work to stop."""
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """Show nothing."""
 
 
 def teller(work: Backup | Restore, heartbeat: Heartbeat, progress: Progress) -> Tell:

@@ -1,29 +1,8 @@
 """How runs look on a terminal."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from tqdm import tqdm
 
 from .models import OPEN, Run, Status
-from .services import Progress, no_progress
-
-
-@contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """Yield a progress function that draws a bar on a terminal; the total is the survey's count."""
-    if quiet or not sys.stderr.isatty():
-        yield no_progress
-        return
-    with tqdm(unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            if bar.total != total:
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def run_lines(run: Run) -> Iterator[str]:

@@ -3,7 +3,6 @@ leases decide who works, the database says what is left.
 """
 
 import logging
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.utils import timezone
 from migration_console.lib import swap
 from migration_console.lib.errors import Broken, Fenced, Gone, Refused, Unavailable, conflict, refuse
 from migration_console.lib.lease import writing
+from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.sqltype import BINARY
 
 from .archive import archive, version_of
@@ -31,11 +31,6 @@ from .target import RUN_COLUMN, ensure_table
 
 log = logging.getLogger(__name__)
 MAX_RESTARTS = 3
-Progress = Callable[[int, int], None]
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """Show nothing."""
 
 
 def advance(pk: int, progress: Progress = no_progress, *, load: bool = True) -> Run:

@@ -8,12 +8,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from migration_console.lib import swap
+from migration_console.lib.progress import Progress, no_progress
 
 from .admission import admit_new_files
 from .bell import ring
 from .datasets import assign_files
 from .models import OPEN, Part, Run, Status
-from .services import Progress, advance, no_progress
+from .services import advance
 
 
 def sweep(trigger: str = "sweep", *, everything: bool = False) -> list[Run]:

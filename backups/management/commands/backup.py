@@ -3,11 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from backups.console import backup_lines, finish, progress_bar
+from backups.console import backup_lines, finish
 from backups.container import CODECS
 from backups.models import BackupStatus
 from backups.services import finished, prune, request_backup, set_plan
 from migration_console.lib.command import BADLY, WELL, ConsoleCommand
+from migration_console.lib.progress import progress_bar
 from migration_console.lib.tables import resolve
 
 PLAN = ("schedule", "rehearsal_schedule", "keep_last", "keep_daily", "keep_weekly", "keep_monthly")

@@ -5,11 +5,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from backups.console import dry_run_lines, finish, progress_bar, restore_lines
+from backups.console import dry_run_lines, finish, restore_lines
 from backups.models import Restore, RestoreStatus
 from backups.services import dry_run as try_restore
 from backups.services import load_again, request_restore
 from migration_console.lib.command import BADLY, MISUSED, WELL, ConsoleCommand
+from migration_console.lib.progress import progress_bar
 
 
 class Command(ConsoleCommand):

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from backups.console import backup_lines, progress_bar
+from backups.console import backup_lines
 from backups.models import Backup
 from backups.services import check, request_check
 from migration_console.lib.command import BADLY, MISUSED, WELL, ConsoleCommand
+from migration_console.lib.progress import progress_bar
 
 
 class Command(ConsoleCommand):

@@ -7,12 +7,13 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from ingest.admission import admit_upload
-from ingest.console import ended_well, progress_bar, run_lines
+from ingest.console import ended_well, run_lines
 from ingest.datasets import match_dataset
 from ingest.dryrun import dry_run
 from ingest.models import Dataset, Run
 from ingest.sweeper import work_off
 from migration_console.lib.command import BADLY, MISUSED, WELL, ConsoleCommand
+from migration_console.lib.progress import progress_bar
 
 
 class Command(ConsoleCommand):

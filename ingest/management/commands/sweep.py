@@ -4,9 +4,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from ingest import sweeper
-from ingest.console import ended_well, progress_bar, run_lines
+from ingest.console import ended_well, run_lines
 from ingest.models import OPEN, Run
 from migration_console.lib.command import BADLY, WELL, ConsoleCommand
+from migration_console.lib.progress import progress_bar
 
 
 class Command(ConsoleCommand):
