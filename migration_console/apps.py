@@ -20,6 +20,7 @@ class ConsoleConfig(AppConfig):
         """Prepare each new database connection."""
         connection_created.connect(add_functions)
         post_migrate.connect(save_groups)
+        post_migrate.connect(_save_head, sender=self)
         for signal in (post_save, post_delete, m2m_changed):
             signal.connect(_forget_who_was_let_in)
 
@@ -30,3 +31,9 @@ def _forget_who_was_let_in(sender: Any, **_: Any) -> None:
         from .api import TokenAuthentication
 
         TokenAuthentication.recent.clear()
+
+
+def _save_head(**_: Any) -> None:
+    from .lib.audit import save_head
+
+    save_head()

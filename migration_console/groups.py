@@ -11,13 +11,14 @@ BACK_UP = {"backups.add_backup", "backups.change_backup"}
 RESTORE = {"backups.add_restore", "backups.change_restore"}
 TABLES = {"backups.add_listedtable", "backups.change_listedtable", "backups.delete_listedtable"}
 READ = READ_INGEST | READ_BACKUPS | {"migration_console.view_metrics"}
-TOKENS = {"knox.add_authtoken", "knox.view_authtoken", "knox.delete_authtoken", "auth.view_user", "auth.view_group"}
+SEE_PEOPLE = {"auth.view_user", "auth.view_group", "knox.view_authtoken", "migration_console.view_auditentry"}
+TOKENS = SEE_PEOPLE | {"knox.add_authtoken", "knox.delete_authtoken"}
 
 GROUPS: dict[str, set[str]] = {
     # people
     "steward": READ | SEND | DATASETS,
     "operator": READ | SEND | DATASETS | TOKENS | BACK_UP | RESTORE | TABLES | {"backups.delete_backup"},
-    "auditor": READ,
+    "auditor": READ | SEE_PEOPLE,
     # service users
     "ingest": READ_INGEST | SEND,
     "read": READ,

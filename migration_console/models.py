@@ -1,5 +1,6 @@
 """Models of the project itself."""
 
+from .lib.audit import AuditEntry, AuditHead
 from .lib.lease import TableLease
 
-__all__ = ["TableLease"]
+__all__ = ["AuditEntry", "AuditHead", "TableLease"]

@@ -9,6 +9,7 @@ from django.templatetags.static import static
 
 from .broker import CONNECT_SECONDS, QUEUE, has_remote_control, tls, transport_options
 from .env import ROOT, database, read_env
+from .navigation import NAVIGATION
 
 ENV = read_env()
 BASE_DIR = ROOT
@@ -56,6 +57,8 @@ WSGI_APPLICATION = "migration_console.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before the applications' own: our dashboard, not unfold's.
+        "DIRS": [ROOT / "migration_console" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -129,6 +132,26 @@ UNFOLD = {
     "SITE_SYMBOL": "database_upload",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
     "STYLES": [lambda _request: static("console/console.css")],
+    "SCRIPTS": [lambda _request: static("console/console.js")],
+    "SHOW_BACK_BUTTON": True,
+    "SIDEBAR": {"show_search": False, "command_search": True, "navigation": NAVIGATION},
+    "COMMAND": {"search_models": True, "show_history": True},
+    # The accent of buttons and links: a calm blue that holds AA on white and on the dark ground.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.6)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
 }
 
 # The lake, and how long a silent worker keeps what it claimed.

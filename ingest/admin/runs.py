@@ -1,11 +1,10 @@
-"""Plain lists for data stewards: datasets, runs, rejects. Ledgers are read, never edited."""
+"""Runs: each arrival of a file, and what became of it."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.defaultfilters import pluralize
@@ -17,19 +16,11 @@ from unfold.decorators import action, display
 
 from migration_console.lib.storage import download
 from migration_console.readonly import ReadOnlyAdmin
+from migration_console.shown import badge
 
-from .arrivals import receive
-from .models import Dataset, Reject, Run, SchemaVersion, Status
-
-COLOURS = {
-    Status.RECEIVED: "info",
-    Status.LOADING: "info",
-    Status.LOADED: "success",
-    Status.ARCHIVED: "success",
-    Status.REFUSED: "danger",
-    Status.FAILED: "danger",
-    Status.CANCELLED: "warning",
-}
+from ..arrivals import receive
+from ..models import Dataset, Run
+from .shown import badge_of
 
 
 def _sample(value: str | None) -> str:
@@ -52,37 +43,6 @@ class UploadForm(forms.Form):
     )
 
 
-@admin.register(Dataset)
-class DatasetAdmin(ReadOnlyAdmin):
-    """Datasets with their newest version."""
-
-    list_display = ["name", "table", "version", "mode", "patterns", "paused", "created_at"]
-    search_fields = ["name", "table"]
-
-    @display(description="version")
-    def version(self, dataset: Dataset) -> int:
-        """Return the newest version's number."""
-        return dataset.current.number
-
-    @display(description="mode")
-    def mode(self, dataset: Dataset) -> str:
-        """Return how rows are written."""
-        return dataset.current.parsed.mode
-
-    @display(description="files below raw/")
-    def patterns(self, dataset: Dataset) -> str:
-        """Return the file patterns."""
-        return ", ".join(dataset.current.parsed.file_patterns)
-
-
-@admin.register(SchemaVersion)
-class SchemaVersionAdmin(ReadOnlyAdmin):
-    """Descriptors as they were."""
-
-    list_display = ["dataset", "number", "created_at", "created_by"]
-    list_filter = ["dataset"]
-
-
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     """Runs, newest first."""
@@ -100,10 +60,10 @@ class RunAdmin(ReadOnlyAdmin):
     ]  # fmt: skip
     readonly_fields = fields
 
-    @display(description="status", ordering="status", label=COLOURS)
-    def coloured(self, run: Run) -> str:
-        """Return the status with its colour."""
-        return run.status
+    @display(description="status", ordering="status")
+    def coloured(self, run: Run) -> SafeString:
+        """Return the status as a word with colour and icon."""
+        return badge(badge_of(run))
 
     @display(description="read = loaded + rejected + skipped")
     def sums(self, run: Run) -> str:
@@ -178,41 +138,3 @@ class RunAdmin(ReadOnlyAdmin):
     def notes(self, run: Run) -> str:
         """Return what is odd, but no error."""
         return " ".join(run.warnings) or "none"
-
-
-@admin.register(Reject)
-class RejectAdmin(ReadOnlyAdmin):
-    """Rows set aside, every reason in a sentence."""
-
-    list_display = ["row", "line", "dataset", "reasons", "shown_text", "state", "run"]
-    list_filter = ["state", "run__dataset"]
-    list_select_related = ["run__dataset"]
-    search_fields = ["run__key"]
-    fields = ["run", "row", "line", "start", "end", "state", "reasons", "shown_text"]
-    readonly_fields = fields
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Reject]:
-        """Return the newest run's rejects first."""
-        found: QuerySet[Reject] = super().get_queryset(request)
-        return found.order_by("-run", "row")
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Allow the link from a run to its rejects."""
-        return lookup == "run__id__exact" or bool(super().lookup_allowed(lookup, value, request))
-
-    @display(description="dataset")
-    def dataset(self, reject: Reject) -> str:
-        """Return the dataset's name."""
-        return str(reject.run.dataset)
-
-    @display(description="reasons")
-    def reasons(self, reject: Reject) -> SafeString:
-        """Return every reason."""
-        lines = ((f"{error['field']}: " if error["field"] else "", error["message"]) for error in reject.errors)
-        return format_html('<div class="reasons">{}</div>', format_html_join("", "<p><strong>{}</strong>{}</p>", lines))
-
-    @display(description="the row as it came")
-    def shown_text(self, reject: Reject) -> str:
-        """Return the raw text, cut where it is long."""
-        text = reject.text
-        return text if len(text) <= 200 else text[:199] + "…"

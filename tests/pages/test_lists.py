@@ -1,27 +1,14 @@
-"""The pages in a real browser: Debian's Chromium."""
+"""The lists: what is shown, and that ledgers are only read."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Page
 
 from ingest.sweeper import unfinished, work_off
 from tests.conftest import Loads
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SMALL: dict[str, Any] = {
     "name": "small",
     "schema": {
@@ -31,44 +18,6 @@ SMALL: dict[str, Any] = {
 }
 LISTS = ["dataset", "schemaversion", "run", "reject"]
 BACKUP_LISTS = ["listedtable", "backup", "restore"]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    # Playwright's loop runs in this thread, which makes Django think that it is asynchronous.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--no-first-run"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser, load: Loads, live_server: Any) -> Iterator[Page]:
-    """Return a page, logged in; console errors and requests to other hosts fail the test."""
-    get_user_model().objects.create_superuser("ann", password="correct horse battery")
-    context = chromium.new_context(base_url=live_server.url)
-    page = context.new_page()
-    wrong: list[str] = []
-
-    def note_message(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            wrong.append(message.text)
-
-    def note_request(request: Request) -> None:
-        if not request.url.startswith((live_server.url, "data:", "blob:")):
-            wrong.append(request.url)
-
-    page.on("console", note_message)
-    page.on("request", note_request)
-    page.goto("/admin/")
-    page.fill("input[name=username]", "ann")
-    page.fill("input[name=password]", "correct horse battery")
-    page.press("input[name=password]", "Enter")
-    page.wait_for_selector("text=Rejects")
-    yield page
-    assert wrong == []
-    context.close()
 
 
 def test_from_the_run_to_its_rejects(page: Page, load: Loads) -> None:
@@ -95,16 +44,6 @@ def test_ledgers_are_read_only(page: Page, load: Loads, name: str) -> None:
     page.click("#result_list tbody a >> nth=0")
     assert page.locator("input[name=_save]").count() == 0
     assert page.request.get(f"/admin/ingest/{name}/add/").status == 403
-
-
-def test_requests_can_be_tried_without_internet(page: Page) -> None:
-    page.goto("/docs")
-    page.click("text=/health >> nth=0")
-    page.click("button:has-text('Try it out')")
-    page.click("button:has-text('Execute')")
-    page.wait_for_selector(".live-responses-table >> text='200'")
-    assert page.locator(".opblock").count() == 16
-    assert page.locator(".errors-wrapper").count() == 0
 
 
 def test_an_empty_console_opens_every_list(page: Page) -> None:
