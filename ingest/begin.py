@@ -1,8 +1,10 @@
 """The first half of a run's way: surveyed, held against what it depends on, cut into parts."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from migration_console.lib.errors import Gone, Problem, Refused
@@ -13,6 +15,7 @@ from .admission import files_without_run, pin_upload
 from .archive import version_of
 from .bell import ring
 from .datasets import parent_tables, parents_to_wait_for
+from .descriptor import Descriptor
 from .finish import totals_of
 from .handwritten import model_hash
 from .models import OPEN, UPLOADING, Dataset, Part, Run, SchemaVersion, Status
@@ -124,45 +127,75 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
     with transaction.atomic():
         Dataset.objects.select_for_update().get(name=version.dataset.name)
         # Locks the table's lease: a restore that reserves it now sees this run loading, or we see the restore.
-        if waits := reserved(descriptor.target) or _waits_for_its_turn(run):
+        if waits := reserved(descriptor.target) or _waits_for_another(run, descriptor):
             run.wait(waits)
             return False
-        same = Run.objects.filter(dataset=run.dataset, sha256=run.sha256).exclude(pk=run.pk)
-        if descriptor.mode == "append" and descriptor.duplicates == "refuse" and not run.reason:
-            if loading := same.filter(status=Status.LOADING).first():
-                run.wait(f"run {loading.pk}, which loads the same bytes")
-                return False
-            if loaded := same.filter(status__in=[Status.LOADED, Status.ARCHIVED]).order_by("id").first():
-                run.end(Status.DUPLICATE, duplicate_of=loaded)
-                return False
-        if descriptor.mode == "append" and not descriptor.whole and not run.reason:
-            _refuse_the_rest_of_another(run)
-        if descriptor.mode != "append" and is_superseded(run):
-            run.end(Status.SUPERSEDED)
+        if _ends_unloaded(run, descriptor):
             return False
-        Part.objects.bulk_create(
-            Part(
-                run=run,
-                number=number,
-                start=part.start,
-                end=part.end,
-                first_row=part.first_row,
-                first_line=part.first_line,
-                next_byte=part.start,
-                next_row=part.first_row,
-                next_line=part.first_line,
-            )
-            for number, part in enumerate(found.parts, start=1)
-        )
-        Run.objects.filter(pk=run.pk, status=Status.RECEIVED).update(
-            status=Status.LOADING, waiting_for="", read=found.records
-        )
+        _cut(run, found)
     run.refresh_from_db()
+    _call_more_workers(run, descriptor, found)
+    return run.status == Status.LOADING
+
+
+def _waits_for_another(run: Run, descriptor: Descriptor) -> str:
+    """Say which run must come to its end first."""
+    if turn := _waits_for_its_turn(run):
+        return turn
+    loading = _same_bytes(run).filter(status=Status.LOADING).first() if _loads_once(run, descriptor) else None
+    return f"run {loading.pk}, which loads the same bytes" if loading else ""
+
+
+def _ends_unloaded(run: Run, descriptor: Descriptor) -> bool:
+    """End a run whose rows are in the table already, or shall not come there any more."""
+    if _loads_once(run, descriptor):
+        loaded = _same_bytes(run).filter(status__in=[Status.LOADED, Status.ARCHIVED]).order_by("id").first()
+        if loaded is not None:
+            run.end(Status.DUPLICATE, duplicate_of=loaded)
+            return True
+    if descriptor.mode == "append" and not descriptor.whole and not run.reason:
+        _refuse_the_rest_of_another(run)
+    if descriptor.mode != "append" and is_superseded(run):
+        run.end(Status.SUPERSEDED)
+        return True
+    return False
+
+
+def _loads_once(run: Run, descriptor: Descriptor) -> bool:
+    return descriptor.mode == "append" and descriptor.duplicates == "refuse" and not run.reason
+
+
+def _same_bytes(run: Run) -> QuerySet[Run]:
+    return Run.objects.filter(dataset=run.dataset, sha256=run.sha256).exclude(pk=run.pk)
+
+
+def _cut(run: Run, found: Survey) -> None:
+    """Cut the parts as the survey found them, and call the run loading."""
+    Part.objects.bulk_create(
+        Part(
+            run=run,
+            number=number,
+            start=part.start,
+            end=part.end,
+            first_row=part.first_row,
+            first_line=part.first_line,
+            next_byte=part.start,
+            next_row=part.first_row,
+            next_line=part.first_line,
+        )
+        for number, part in enumerate(found.parts, start=1)
+    )
+    Run.objects.filter(pk=run.pk, status=Status.RECEIVED).update(
+        status=Status.LOADING, waiting_for="", read=found.records
+    )
+
+
+def _call_more_workers(run: Run, descriptor: Descriptor, found: Survey) -> None:
+    """Ring for the parts beside the first, where they may load side by side."""
     ordered = descriptor.schema_.primary_key and not found.rising
     side_by_side = descriptor.mode == "append" and not descriptor.whole and not ordered
     if len(found.parts) > 1 and side_by_side:
         ring(run, times=min(len(found.parts) - 1, 8))
-    return run.status == Status.LOADING
 
 
 def _waits_for_its_turn(run: Run) -> str:
@@ -176,20 +209,31 @@ def _waits_for_its_turn(run: Run) -> str:
 
 def _refuse_the_rest_of_another(run: Run) -> None:
     """Refuse a file of which a run that did not end well has loaded rows: appending all of it would double them."""
-    ended = Q(status__in=[Status.FAILED, Status.CANCELLED], loaded__gt=0, reason="")
-    same = Q(sha256=run.sha256) | Q(bucket=run.bucket, key_hash=run.key_hash, status=Status.FAILED)
-    other = Run.objects.filter(ended, same, dataset=run.dataset).exclude(pk=run.pk).order_by("-pk").first()
+    other = _partly_loaded(run)
     if (
         other is None
         or Run.objects.filter(dataset=run.dataset, pk__gt=other.pk, parent=None).exclude(reason="").exists()
     ):
         return
     message = (
-        f"run {other.pk} has loaded {other.loaded} rows of this file and then ended ({other.status});"
+        f"run {other.pk} has loaded {other.in_table} rows of this file and then ended ({other.status});"
         f" retry run {other.pk} to go on behind them, or delete them (_run = {other.pk}) and load the file again"
         " with a reason"
     )
     raise Refused([Problem("partly-loaded", message)])
+
+
+def _partly_loaded(run: Run) -> Any:
+    """Return the newest run of the same file that ended with rows in the table, and how many (`in_table`), or None.
+
+    By the ledger: the run's own count was taken when it ended, perhaps before another worker's last batch.
+    """
+    ended = Q(status__in=[Status.FAILED, Status.CANCELLED], reason="")
+    same = Q(sha256=run.sha256) | Q(bucket=run.bucket, key_hash=run.key_hash, status=Status.FAILED)
+    others = Run.objects.filter(ended, same, dataset=run.dataset).exclude(pk=run.pk).select_related("schema_version")
+    counted = others.annotate(in_table=Sum("batches__loaded")).filter(in_table__gt=0).order_by("-pk")
+    # What was to be published whole, and was not, has never been in the table.
+    return next((other for other in counted if other.schema_version and not other.schema_version.parsed.whole), None)
 
 
 def is_superseded(run: Run) -> bool:

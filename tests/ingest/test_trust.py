@@ -116,6 +116,29 @@ def test_the_same_bytes_after_a_cancelled_run_are_not_doubled(tables: None, sett
     assert query("SELECT COUNT(*) FROM notes") == [(run.loaded,)]
 
 
+def test_the_ledger_says_how_much_of_a_file_is_loaded_not_the_runs_last_count(tables: None, settings: Any) -> None:
+    settings.BATCH_BYTES = 1024
+    save_dataset(NOTES)
+    run = upload(lines(1000))
+    run = advance(run.pk, lambda *_: cancel(Run.objects.get(pk=run.pk)))
+    # Ended by one worker before another one committed the last batch.
+    Run.objects.filter(pk=run.pk).update(loaded=0)
+    (again,) = work_off([upload(lines(1000))])
+    assert (again.status, again.problems[0]["code"]) == (Status.REFUSED, "partly-loaded")
+    assert f"has loaded {run.loaded} rows" in again.problems[0]["message"]
+
+
+def test_a_run_that_was_to_be_published_whole_has_left_nothing_to_double(tables: None, settings: Any) -> None:
+    settings.BATCH_BYTES = 1024
+    save_dataset({**NOTES, "publish": "whole"})
+    run = upload(lines(1000))
+    run = advance(run.pk, lambda *_: cancel(Run.objects.get(pk=run.pk)))
+    assert (run.status, run.batches.exists()) == (Status.CANCELLED, True)
+    save_dataset(NOTES)
+    (again,) = work_off([upload(lines(1000))])
+    assert (again.status, query("SELECT COUNT(*) FROM notes")) == (Status.ARCHIVED, [(1000,)])
+
+
 def test_two_files_of_one_name_are_both_loaded(tables: None, folder: Folder) -> None:
     save_dataset(NOTES)
     runs = work_off([upload("id,name\n1,a\n"), upload("id,name\n2,b\n")])
