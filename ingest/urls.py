@@ -2,7 +2,7 @@
 
 from migration_console.routes import both
 
-from . import views
+from . import dataset_views, views
 
 urlpatterns = [
     *both("validate-transform", views.ValidateTransform, "validate-transform"),
@@ -12,6 +12,6 @@ urlpatterns = [
     *both("runs/<int:pk>/retry", views.RetryRun, "retry"),
     *both("runs/<int:pk>/cancel", views.CancelRun, "cancel"),
     *both("runs/<int:pk>/rejects", views.Rejects, "rejects"),
-    *both("datasets", views.Datasets, "datasets"),
-    *both("datasets/<str:name>", views.OneDataset, "dataset"),
+    *both("datasets", dataset_views.Datasets, "datasets"),
+    *both("datasets/<str:name>", dataset_views.OneDataset, "dataset"),
 ]

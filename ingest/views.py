@@ -1,28 +1,24 @@
-"""The REST API of loading: each address checks the envelope, calls one service, and answers."""
+"""The REST API of files, runs and rejects: each address checks the envelope, calls one service, and answers."""
 
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
 
-import orjson
 from django.conf import settings
 from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from migration_console.address import Address, Listed
 from migration_console.api import (
-    ByName,
     CsvParser,
     FileParser,
-    LengthRequired,
     Newest,
     Query,
     StrictJSONParser,
-    TooLarge,
     kind_of,
     parse,
 )
@@ -30,17 +26,15 @@ from migration_console.lib.errors import refuse
 from migration_console.openapi import parameters
 
 from . import arrivals, export
+from .body import MAX_BATCH_BYTES, Body, is_csv
 from .corrections import read_csv, resubmit
-from .datasets import remove_dataset, save_dataset
-from .descriptor import NAME
-from .filters import DatasetFilter, RunFilter
-from .models import Batch, Dataset, Run, SchemaVersion
+from .dataset_views import current_version, get_dataset
+from .filters import RunFilter
+from .models import Batch, Run
 from .sending import MAX_ROWS, Place, load_sent
 from .serializers import (
     BatchQuery,
     CorrectionsIn,
-    DatasetIn,
-    DatasetOut,
     FileIn,
     FileOut,
     FormatQuery,
@@ -52,42 +46,6 @@ from .serializers import (
     run_out,
 )
 from .services import cancel, retry
-
-# A thousand records of 8 KiB; more is no batch.
-MAX_BATCH_BYTES = 8 << 20
-
-
-class Body:
-    """A streamed request body that must come whole: a sender that breaks off has sent nothing."""
-
-    def __init__(self, request: Request, limit: int) -> None:
-        length = request.META.get("CONTENT_LENGTH")
-        if not length:
-            raise LengthRequired
-        self.left = int(length)
-        if self.left > limit:
-            raise TooLarge(f"The body has {length} bytes; {limit} is the limit.")
-        # An empty body is no stream.
-        self.stream: Any = request.data if self.left else None
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to size bytes."""
-        data: bytes = self.stream.read(min(size, self.left) if size >= 0 else self.left) if self.left else b""
-        if self.left and not data:
-            raise refuse("broken-off", f"the body ended {self.left} bytes too early; send it again")
-        self.left -= len(data)
-        return data
-
-    def whole(self) -> bytes:
-        """Return all of it."""
-        parts = []
-        while self.left:
-            parts.append(self.read())
-        return b"".join(parts)
-
-
-def _is_csv(request: Request) -> bool:
-    return kind_of(request) in FileParser.media_types
 
 
 class ValidateTransform(Address):
@@ -111,7 +69,7 @@ class ValidateTransform(Address):
     )
     def post(self, request: Request) -> Response:
         """Judge, or load."""
-        if _is_csv(request):
+        if is_csv(request):
             return Response(_load(request))
         from .checking import check_objects  # Polars, only where rows are judged
 
@@ -155,22 +113,6 @@ def get_run(pk: int) -> Run:
     return run
 
 
-def get_dataset(name: str) -> Dataset:
-    """Return a dataset that takes files, or 404."""
-    dataset = Dataset.objects.filter(name=name, retired=False).first()
-    if dataset is None:
-        raise NotFound(f"There is no dataset {name!r}.")
-    return dataset
-
-
-def current_version(name: str) -> SchemaVersion:
-    """Return the newest schema version of a dataset that takes files, or 404; in one query."""
-    found = SchemaVersion.objects.filter(dataset__name=name, dataset__retired=False).order_by("-number").first()
-    if found is None:
-        raise NotFound(f"There is no dataset {name!r}.")
-    return found
-
-
 class Files(Address):
     """Files that have come, and files that are sent here."""
 
@@ -191,7 +133,7 @@ class Files(Address):
     )
     def post(self, request: Request) -> Response:
         """Admit."""
-        if _is_csv(request):
+        if is_csv(request):
             query = parse(UploadQuery, request.query_params.dict())
             dataset = get_dataset(query.dataset)
             name = query.name or f"{dataset.name}.csv{'.gz' if kind_of(request) == 'application/gzip' else ''}"
@@ -289,7 +231,7 @@ class Rejects(Address):
     def post(self, request: Request, pk: int) -> Response:
         """Make a child run of them."""
         run = get_run(pk)
-        if _is_csv(request):
+        if is_csv(request):
             source: BinaryIO = BytesIO(Body(request, MAX_BATCH_BYTES).whole())
             corrections: Any = read_csv(source, MAX_ROWS)
         else:
@@ -304,85 +246,3 @@ def _format(request: Request) -> str:
     wanted = parse(FormatQuery, request.query_params.dict()).format
     accept = request.headers.get("Accept", "")
     return wanted or next((name for name, kind in export.FORMATS.items() if kind in accept), "jsonl")
-
-
-class Datasets(Listed):
-    """Datasets by name."""
-
-    permissions: ClassVar = {"GET": "ingest.view_dataset"}
-    queryset = Dataset.objects.filter(retired=False)
-    filterset_class = DatasetFilter
-    pagination_class = ByName
-
-    @extend_schema(summary="Datasets, by name", responses={200: DatasetOut})
-    def get(self, _request: Request) -> Response:
-        """Return a page."""
-        return self.answer(dataset_out)
-
-
-def dataset_out(dataset: Dataset) -> dict[str, Any]:
-    """Return a dataset as the API shows it."""
-    version = dataset.current
-    descriptor = version.parsed
-    return {
-        "name": dataset.name,
-        "version": version.number,
-        "table": dataset.table,
-        "mode": descriptor.mode,
-        "files": descriptor.file_patterns,
-        "paused": dataset.paused,
-        "descriptor": version.descriptor,
-    }
-
-
-@extend_schema(
-    parameters=[OpenApiParameter("name", {"type": "string", "pattern": NAME, "maxLength": 100}, OpenApiParameter.PATH)]
-)
-class OneDataset(Address):
-    """A dataset."""
-
-    permissions: ClassVar = {
-        "GET": "ingest.view_dataset",
-        "PUT": "ingest.change_dataset",
-        "DELETE": "ingest.delete_dataset",
-    }
-
-    @extend_schema(summary="A dataset", responses={200: DatasetOut})
-    def get(self, _request: Request, name: str) -> Response:
-        """Return it."""
-        return Response(dataset_out(get_dataset(name)))
-
-    @extend_schema(
-        summary="Define a dataset, or make a new version of it",
-        description="The body is the descriptor: a Frictionless Data Resource with our own keys.",
-        request=DatasetIn,
-        responses={200: DatasetOut, 201: DatasetOut},
-    )
-    def put(self, request: Request, name: str) -> Response:
-        """Save it."""
-        if not isinstance(request.data, dict):
-            raise refuse("descriptor", "the body must be a descriptor, a JSON object")
-        if (request.data.get("name") or name) != name:
-            raise refuse("descriptor", f"the address says {name!r}, the descriptor {request.data['name']!r}", "/name")
-        new = not Dataset.objects.filter(name=name, retired=False).exists()
-        version = save_dataset(_storable({**request.data, "name": name}), user=request.user)
-        return Response(dataset_out(version.dataset), status=201 if new else 200)
-
-    @extend_schema(
-        summary="Retire a dataset: it takes no more files",
-        description="Its table and its runs stay; PUT brings it back.",
-        responses={204: None},
-    )
-    def delete(self, _request: Request, name: str) -> Response:
-        """Retire it."""
-        remove_dataset(get_dataset(name))
-        return Response(status=204)
-
-
-def _storable(descriptor: dict[str, Any]) -> dict[str, Any]:
-    """Return a descriptor as the database keeps it: numbers that no float is exactly as their text."""
-    try:
-        found: dict[str, Any] = orjson.loads(orjson.dumps(descriptor, default=str))
-    except TypeError as error:
-        raise refuse("descriptor", f"the descriptor cannot be kept: {error}") from None
-    return found

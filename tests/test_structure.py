@@ -11,8 +11,9 @@ from migration_console.env import ROOT
 FLOW = [
     ["urls"],
     ["views"],
+    ["dataset_views"],
     ["admin", "management", "apps", "checks"],
-    ["tasks", "serializers", "filters", "gauges"],
+    ["tasks", "serializers", "filters", "gauges", "body"],
     ["console", "dryrun"],
     ["sweeper", "arrivals"],
     ["sending"],
