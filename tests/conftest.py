@@ -12,8 +12,10 @@ import boto3
 import orjson
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
+from django.core.management.commands import flush
 from django.db import connection
 from django.test import Client as TestClient
 from knox.models import AuthToken
@@ -26,12 +28,30 @@ from migration_console.lib.bucket import Bucket
 from migration_console.lib.folder import Folder
 from migration_console.lib.lake import lake
 
+# What migrating fills: the first ones before those that point at them.
+MIGRATED: list[Any] = [ContentType, Permission, Group, Group.permissions.through]
 CONSOLE_TABLES = ("django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_")
 
 
 @pytest.fixture(autouse=True)
 def _lake(settings: Any, tmp_path: Path) -> None:
     settings.LAKE_URL = f"file:{tmp_path}/lake"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Put back behind each test what migrating leaves; to work it out anew took longer than most tests."""
+    with django_db_blocker.unblock():
+        kept = [(model, list(model.objects.all())) for model in MIGRATED]
+
+    def put_back(*_: object) -> None:
+        for model, rows in kept:
+            model.objects.bulk_create(rows)
+        ContentType.objects.clear_cache()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "emit_post_migrate_signal", put_back)
+        yield
 
 
 @pytest.fixture(scope="session")
