@@ -13,9 +13,10 @@ from migration_console.lib.engine import engine
 
 
 def insert(loader: Any, batch: Any) -> None:
-    """Insert a batch's rows, and commit them."""
+    """Insert a batch's rows, and commit them: all at once, as SQLite else waits for the disk at each row."""
     rows = batch.frame.drop("_n")
-    engine(connection).insert_rows(connection, loader.to.table, rows, loader.to.wraps, loader.to.constants)
+    with transaction.atomic():
+        engine(connection).insert_rows(connection, loader.to.table, rows, loader.to.wraps, loader.to.constants)
 
 
 def rows_first() -> None:

@@ -144,8 +144,6 @@ def test_a_database_that_goes_away_costs_time_only(tables: None, monkeypatch: py
 
 
 def test_a_database_that_stays_away_leaves_the_run_waiting(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tenacity
-
     from ingest import loader
 
     save_dataset(SMALL)
@@ -157,7 +155,7 @@ def test_a_database_that_stays_away_leaves_the_run_waiting(tables: None, monkeyp
 
     with monkeypatch.context() as away:
         away.setattr(loader, "insert_rejects", never)
-        away.setattr(tenacity.nap, "sleep", lambda _seconds: None)
+        away.setattr("time.sleep", lambda _seconds: None)
         run = advance(run.pk)
     assert (run.status, "did not answer" in run.waiting_for) == (Status.LOADING, True)
     assert query("SELECT COUNT(*) FROM small") == [(0,)]
