@@ -7,7 +7,7 @@ conditional requests, no checksum trailers.
 import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
@@ -120,8 +120,10 @@ class Bucket:
             yield file
 
     def _see(self, version: Version) -> None:
+        # GET, not HEAD, whose refusal has no body to say why.
         with _answers(version.key):
-            self.client.head_object(Bucket=self.bucket, Key=self.prefix + version.key, VersionId=version.id)
+            found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + version.key, VersionId=version.id)
+        found["Body"].close()
 
     def _get(self, version: Version, start: int) -> BinaryIO:
         with _answers(version.key):
@@ -181,8 +183,8 @@ class Bucket:
         return self.stat(key)
 
     def delete(self, version: Version) -> None:
-        """Delete this very version."""
-        with _answers(version.key):
+        """Delete this very version; done already is done."""
+        with suppress(Gone), _answers(version.key):
             self.client.delete_object(Bucket=self.bucket, Key=self.prefix + version.key, VersionId=version.id)
 
 
@@ -245,9 +247,15 @@ def _answers(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in NOT_THERE:
+        if _is_not_there(error):
             raise Gone(f"{what} is not there") from None
         raise Unavailable(f"S3 refused {what}: {error}") from error
     except BotoCoreError as error:
         raise Unavailable(f"S3 did not answer for {what}: {error}") from error
+
+
+def _is_not_there(error: ClientError) -> bool:
+    said = error.response.get("Error", {})
+    # An id that S3 gave to no version is a wrong argument to it; of wrong arguments there are others.
+    no_version = said.get("Code") == "InvalidArgument" and said.get("Message", "").startswith("Invalid version id")
+    return no_version or said.get("Code") in NOT_THERE

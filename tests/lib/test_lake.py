@@ -1,6 +1,9 @@
 """What must hold in a lake, be it a folder or a bucket."""
 
 import io
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 from urllib.request import urlopen
 
@@ -8,9 +11,13 @@ import boto3
 import pytest
 from django.test import Client
 
+from ingest.arrivals import announced
+from ingest.datasets import save_dataset
+from ingest.models import Run, Status
+from ingest.sweeper import work_off
 from migration_console.lib.bucket import UPLOAD_PART, Bucket
 from migration_console.lib.errors import Gone, Refused
-from migration_console.lib.lake import Lake, lake
+from migration_console.lib.lake import Lake, Version, lake
 from tests.conftest import Loads
 
 
@@ -130,6 +137,69 @@ def test_nothing_is_asked_of_the_server_that_others_lack(bucket: Bucket) -> None
     store.delete(store.copy(put(store, "raw/a.csv"), "processed/1/a.csv"))
     unknown = ("x-amz-tagging", "x-amz-server-side", "x-amz-checksum", "x-amz-trailer", "x-amz-sdk-checksum", "If-")
     assert not [name for name in headers if name.startswith(unknown)]
+
+
+class StrictAboutVersions(BaseHTTPRequestHandler):
+    """S3 with one empty bucket, as it answers where a version id is none that it could have given."""
+
+    protocol_version = "HTTP/1.1"
+    body = (
+        b"<Error><Code>InvalidArgument</Code><Message>Invalid version id specified</Message>"
+        b"<ArgumentName>versionId</ArgumentName><ArgumentValue>odd</ArgumentValue></Error>"
+    )
+
+    def do_GET(self) -> None:
+        """Tell that the bucket keeps versions, that it has none, or what is wrong with the id."""
+        if "versionId=" in self.path:
+            self.answer(400, self.body)
+        elif "?versioning" in self.path:
+            self.answer(200, b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+        else:
+            self.answer(200, b"<ListVersionsResult></ListVersionsResult>")
+
+    def do_HEAD(self) -> None:
+        """Refuse without a word."""
+        self.answer(400, b"")
+
+    do_DELETE = do_GET
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def strict(s3_server: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """Return a lake on a server that looks at version ids, which the stand-in does not."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), StrictAboutVersions) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        settings.LAKE_URL = f"s3://strict-{server.server_port}"
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        found = lake()
+        assert isinstance(found, Bucket)
+        yield found
+        server.shutdown()
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_a_version_that_s3_never_made_is_gone(strict: Bucket, size: int) -> None:
+    version = Version("raw/a.csv", "odd", size)
+    with pytest.raises(Gone), strict.open(version):
+        pass
+    strict.delete(version)
+
+
+def test_a_run_of_a_version_that_s3_never_made_ends_as_gone(tables: None, strict: Bucket) -> None:
+    save_dataset({"name": "small", "schema": {"fields": [{"name": "id", "type": "integer"}]}})
+    answer = announced(strict.bucket, "raw/small.csv", "odd", rows=True, user=None)
+    (run,) = work_off([Run.objects.get(pk=answer["run"])])
+    assert (run.status, run.closed_at is not None) == (Status.GONE, True)
 
 
 def test_an_unversioned_bucket_is_refused_with_the_command_that_mends_it(bucket: Bucket, settings: Any) -> None:
