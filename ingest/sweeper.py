@@ -3,27 +3,33 @@
 from datetime import timedelta
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from migration_console.broker import prune
 from migration_console.lib import swap
 from migration_console.lib.progress import Progress, no_progress
 
 from .admission import admit_new_files
 from .bell import ring
 from .datasets import assign_files
-from .models import OPEN, Part, Run, Status
+from .models import OPEN, Part, Run, Status, key_hash
 from .services import advance
 
 
-def sweep(trigger: str = "sweep", *, everything: bool = False) -> list[Run]:
+def sweep(trigger: str = "sweep", *, everything: bool = False, listing: bool = True) -> list[Run]:
     """Admit files without a run, and ring for every run that is left lying; returns those rung for.
 
     With `everything`, also for those that were rung for just now: a broker that was down may have lost it.
+    Without `listing` the lake is left alone, and new files are not found.
     """
     assign_files()
-    new = admit_and_ring(trigger)
+    new = admit_and_ring(trigger) if listing else []
+    if listing:
+        # Once it has been listed: where the lake did not answer, the next sweep tries again.
+        cache.set(_listed(), True, settings.LAKE_LIST_SECONDS)
     late = timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS)
     left = Run.objects.filter(Run.free(), closed_at=None).exclude(dataset=None).exclude(pk__in=[run.pk for run in new])
     forgotten = Q(rung_at=None) | Q(rung_at__lt=late) | Q(lease_until__isnull=False)
@@ -32,7 +38,17 @@ def sweep(trigger: str = "sweep", *, everything: bool = False) -> list[Run]:
     for run in rung:
         ring(run)
     _drop_stray_staging()
+    prune(settings.BROKER_FOLDER)
     return [*new, *rung]
+
+
+def listing_is_due() -> bool:
+    """Tell whether raw/ was not listed for LAKE_LIST_SECONDS from this machine: in a bucket each request costs."""
+    return cache.get(_listed()) is None
+
+
+def _listed() -> str:
+    return f"listed-{key_hash(settings.LAKE_URL)}"
 
 
 def admit_and_ring(trigger: str) -> list[Run]:

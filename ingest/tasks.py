@@ -32,8 +32,8 @@ def advance(run: int) -> None:
 
 @shared_task(name="ingest.sweep", **BELL)
 def sweep(*, everything: bool = False) -> None:
-    """Admit files without a run, and ring for runs that nobody works on."""
-    sweeper.sweep(everything=everything)
+    """Ring for runs that nobody works on, and admit files without a run where it is time to list them."""
+    sweeper.sweep(everything=everything, listing=everything or sweeper.listing_is_due())
 
 
 @worker_ready.connect

@@ -1,6 +1,8 @@
 """The brokers that CELERY_BROKER_URL may name: a folder, RabbitMQ, SQS. What they carry may be lost or doubled."""
 
 import math
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +10,8 @@ from urllib.parse import urlsplit
 QUEUE = "migration-console"
 # How long a client waits for a connection: whoever rings has somebody waiting behind it.
 CONNECT_SECONDS = 2
+# How long the folder broker's read messages are kept.
+KEEP_SECONDS = 3600
 
 
 def transport_options(url: str, folder: Path, expires: float) -> dict[str, Any]:
@@ -42,6 +46,20 @@ def _folder(folder: Path) -> dict[str, Any]:
         "processed_folder": str(folder / "processed"),
         "polling_interval": 0.1,
     }
+
+
+def prune(folder: Path) -> int:
+    """Delete the messages that the folder broker has handed out, an hour later; return how many."""
+    # By the time of the move, which is the change of the inode: a message may have lain unread for long, and the
+    # worker that has just taken it has yet to open it.
+    past = time.time() - KEEP_SECONDS
+    count = 0
+    for path in folder.glob("processed/*.msg"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if path.stat().st_ctime < past:
+                path.unlink()
+                count += 1
+    return count
 
 
 def _sqs(expires: int) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class Env(BaseSettings):
     csrf_trusted_origins: Annotated[list[str], NoDecode] = []
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 60
     sweep_seconds: Annotated[float, Field(ge=1)] = 60
+    # How often the sweep lists raw/: at each sweep in a folder, in a bucket every quarter of an hour.
+    lake_list_seconds: Annotated[float, Field(ge=0)] | None = None
     max_file_bytes: Annotated[int, Field(gt=0)] = 10 * 1024**3
     # How much of a file one transaction loads, and one worker claims.
     batch_bytes: Annotated[int, Field(ge=1 << 10, le=64 << 20)] = 4 << 20
@@ -79,6 +81,8 @@ class Env(BaseSettings):
         self.var_folder = self.var_folder.resolve()
         self.database_url = self.database_url or f"sqlite:///{self.var_folder}/console.sqlite3"
         self.lake_url = self.lake_url or f"file:{self.var_folder}/lake"
+        if self.lake_list_seconds is None:
+            self.lake_list_seconds = 900 if self.lake_url.startswith("s3:") else 0
         return self
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")

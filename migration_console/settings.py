@@ -158,6 +158,7 @@ UNFOLD = {
 LAKE_URL = ENV.lake_url
 LEASE_SECONDS = ENV.lease_seconds
 SWEEP_SECONDS = ENV.sweep_seconds
+LAKE_LIST_SECONDS = ENV.lake_list_seconds
 MAX_FILE_BYTES = ENV.max_file_bytes
 BATCH_BYTES = ENV.batch_bytes
 PART_BYTES = ENV.part_bytes
