@@ -184,6 +184,7 @@ def _claim_part(run: Run, to: Destination) -> Part | None:
     for part in left if any_order(run, to) else left[:1]:
         if part.claim(Part.unfinished()):
             if part.takeovers > MAX_TAKEOVERS:
+                part.release(failed=True)  # who has the run tried again shall not wait for this lease
                 gave_up(run, f"loading {part}")
                 return None
             return part

@@ -10,8 +10,10 @@ from backups.models import RestoreStatus
 from backups.services import bring_back, dry_run, load_again, request_restore
 from ingest.admission import admit_upload
 from ingest.models import Run, Status
-from ingest.services import advance, retry
+from ingest.services import advance, cancel, retry
 from ingest.sweeper import work_off
+from migration_console.lib.errors import Refused
+from migration_console.lib.folder import Folder
 from migration_console.lib.lease import reserve, unreserve
 from tests.backups.conftest import backed_up, fingerprint, restored
 from tests.conftest import Loads, query
@@ -47,6 +49,38 @@ def test_monday_tuesday_restore_load_again(load: Loads, descriptor: dict[str, An
     assert {run.status for run in ended} == {Status.ARCHIVED}
     assert contents() == before
     assert load_again(restore) == [], "a second click loads nothing twice"
+
+
+def test_of_two_who_load_again_at_once_one_does(load: Loads, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    restore, again, prepare = restored("t"), list[int](), Folder.prepare
+
+    def just_before_the_other(*arguments: Any) -> Any:
+        monkeypatch.setattr(Folder, "prepare", prepare)
+        again.extend(load_again(restore))
+        return prepare(*arguments)
+
+    monkeypatch.setattr(Folder, "prepare", just_before_the_other)
+    with pytest.raises(Refused, match="being loaded again already"):
+        load_again(restore)
+    assert [child.pk for child in run.children.all()] == again
+    assert len(list(folder.list("raw"))) == 1, "the second one's file is not left behind"
+    assert work_off(list(run.children.all()))[0].status == Status.ARCHIVED
+    assert len(contents()) == 10
+
+
+def test_a_run_that_loads_again_may_be_tried_again(load: Loads) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    (pk,) = load_again(restored("t"))
+    cancel(Run.objects.get(pk=pk))
+    run = advance(pk)
+    assert (run.status, len(contents())) == (Status.CANCELLED, 5)
+    retry(run)
+    assert (advance(pk).status, len(contents())) == (Status.ARCHIVED, 10)
 
 
 def test_a_file_sent_again_after_a_restore_is_loaded(load: Loads) -> None:

@@ -177,6 +177,16 @@ def test_a_reject_is_claimed_once(people: Client) -> None:
     assert people("POST", f"/runs/{run.pk}/rejects", body).status_code == 409
 
 
+def test_a_correction_is_sent_from_its_rejects_and_not_tried_again(people: Client) -> None:
+    run = upload(people)
+    child = people("POST", f"/runs/{run.pk}/rejects", {"rows": [{"row": 2, "values": {"id": 2}}]}).json()["id"]
+    people("POST", f"/runs/{child}/cancel")
+    assert [found.status for found in work_off([Run.objects.get(pk=child)])] == [Status.CANCELLED]
+    answer = people("POST", f"/runs/{child}/retry")
+    assert (answer.status_code, errors(answer)) == (409, [("correction", "run")])
+    assert set(run.rejects.values_list("state", flat=True)) == {"open"}
+
+
 def test_rejects_go_out_and_come_back_as_csv(people: Client) -> None:
     run = upload(people)
     table = people("GET", f"/runs/{run.pk}/rejects?format=csv").getvalue().decode()

@@ -176,6 +176,29 @@ def test_five_takeovers_without_progress_end_a_run(tables: None) -> None:
     assert run.archived_key.startswith("errors/")
 
 
+def test_a_run_that_ended_for_takeovers_goes_on_after_a_retry(tables: None, settings: Any) -> None:
+    from ingest.services import advance, retry
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, _total: int) -> None:
+        if done > 300:
+            raise Killed
+
+    settings.BATCH_BYTES = 1024
+    run = file_of_numbers(1000)
+    with pytest.raises(Killed):
+        advance(run.pk, kill)
+    run.parts.update(takeovers=6, owner="", lease_until=None)
+    Run.objects.filter(pk=run.pk).update(owner="", lease_until=None)
+    run = advance(run.pk)
+    assert (run.status, run.problems[0]["code"]) == (Status.FAILED, "takeovers")
+    retry(run)
+    run = advance(run.pk)
+    assert (run.status, run.loaded, ledger_problems(run, "numbers", 1000)) == (Status.ARCHIVED, 1000, [])
+
+
 def test_a_failure_that_comes_again_ends_a_run(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingest import loader
     from ingest.services import advance

@@ -1,6 +1,7 @@
 """Requests that no well-meant script sends: each gets a reason, none gets a 500, and none is taken for another one."""
 
 import gzip
+import io
 import socket
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from ingest.models import Run
+from migration_console.lib.folder import Folder
 from tests.conftest import Client
 from tests.ingest.test_api import FILE, GOOD, PEOPLE, errors, upload
 
@@ -223,3 +225,12 @@ def test_a_method_that_is_not_there_is_answered_with_those_that_are(script: Clie
 def test_another_host_is_refused_in_the_one_shape(script: Client) -> None:
     answer = script("GET", "/runs", host="evil.example")
     assert (answer.status_code, errors(answer)) == (400, [("refused", None)])
+
+
+@pytest.mark.parametrize("key", ["raw/../processed/people.csv", "raw/./people.csv", "raw//people.csv"])
+def test_another_spelling_of_a_key_is_no_file(people: Client, folder: Folder, key: str) -> None:
+    for name in ("raw/people.csv", "processed/people.csv"):
+        folder.put(name, io.BytesIO(FILE))
+    assert people("POST", "/files", {"key": key}).status_code == 404
+    assert not Run.objects.exists()
+    assert people("POST", "/files", {"key": "raw/people.csv"}).json()["status"] == "received"

@@ -12,6 +12,8 @@ from ingest.datasets import save_dataset
 from ingest.models import Dataset, Run, Status
 from ingest.services import advance, cancel
 from ingest.sweeper import sweep, unfinished, work_off
+from migration_console.lib.bucket import Bucket
+from migration_console.lib.errors import Unavailable
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import writing
 from tests.conftest import Loads, query
@@ -99,6 +101,34 @@ def test_a_cancelled_run_keeps_its_batches_and_says_so(tables: None, settings: A
     assert 1000 < run.loaded < 5000
     assert query("SELECT COUNT(*) FROM small") == [(run.loaded,)]
     assert run.archived_key.startswith("errors/")
+
+
+def test_a_run_cancelled_just_as_a_worker_begins_counts_what_it_has_loaded(tables: None, settings: Any) -> None:
+    settings.BATCH_BYTES = 1024
+    save_dataset(SMALL)
+    data = "id\n" + "".join(f"{n}\n" for n in range(5000))
+    run = admit_upload("raw/small.csv", io.BytesIO(data.encode()), trigger="test", dataset=None)
+    seen_before = Run.objects.get(pk=run.pk)
+    assert seen_before.status == Status.RECEIVED
+    run = advance(run.pk, lambda *_: cancel(seen_before))
+    assert (run.status, 0 < run.loaded < 5000, run.cancel_requested) == (Status.CANCELLED, True, True)
+    assert query("SELECT COUNT(*) FROM small") == [(run.loaded,)]
+
+
+def test_an_upload_that_outlasts_its_lease_leaves_no_file(tables: None, bucket: Bucket) -> None:
+    save_dataset(SMALL)
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            # Meanwhile the lease runs out, and a worker finds neither the file nor its sender.
+            Run.objects.filter(closed_at=None).update(lease_until=None)
+            work_off(unfinished())
+            return super().read(size)
+
+    with pytest.raises(Unavailable, match="send it again"):
+        admit_upload("raw/small.csv", Slow(b"id\n1\n"), trigger="test", dataset=None)
+    run = Run.objects.get()
+    assert (run.status, run.closed_at is not None, list(bucket.list("raw"))) == (Status.GONE, True, [])
 
 
 def test_a_paused_dataset_waits(tables: None) -> None:

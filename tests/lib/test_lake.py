@@ -11,12 +11,13 @@ import boto3
 import pytest
 from django.test import Client
 
+from ingest.admission import admit_upload
 from ingest.arrivals import announced
 from ingest.datasets import save_dataset
 from ingest.models import Run, Status
 from ingest.sweeper import work_off
 from migration_console.lib.bucket import UPLOAD_PART, Bucket
-from migration_console.lib.errors import Gone, Refused
+from migration_console.lib.errors import Gone, Refused, refuse
 from migration_console.lib.lake import Lake, Version, lake
 from tests.conftest import Loads
 
@@ -143,6 +144,7 @@ class StrictAboutVersions(BaseHTTPRequestHandler):
     """S3 with one empty bucket, as it answers where a version id is none that it could have given."""
 
     protocol_version = "HTTP/1.1"
+    deleted: list[str] = []
     body = (
         b"<Error><Code>InvalidArgument</Code><Message>Invalid version id specified</Message>"
         b"<ArgumentName>versionId</ArgumentName><ArgumentValue>odd</ArgumentValue></Error>"
@@ -161,7 +163,10 @@ class StrictAboutVersions(BaseHTTPRequestHandler):
         """Refuse without a word."""
         self.answer(400, b"")
 
-    do_DELETE = do_GET
+    def do_DELETE(self) -> None:
+        """Refuse, and remember it."""
+        self.deleted.append(self.path)
+        self.answer(400, self.body)
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -200,6 +205,20 @@ def test_a_run_of_a_version_that_s3_never_made_ends_as_gone(tables: None, strict
     answer = announced(strict.bucket, "raw/small.csv", "odd", rows=True, user=None)
     (run,) = work_off([Run.objects.get(pk=answer["run"])])
     assert (run.status, run.closed_at is not None) == (Status.GONE, True)
+
+
+def test_an_upload_that_broke_off_is_closed_as_gone(tables: None, strict: Bucket) -> None:
+    class Breaks(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise refuse("broken-off", "the body ended too early")
+
+    dataset = save_dataset({"name": "small", "schema": {"fields": [{"name": "id", "type": "integer"}]}}).dataset
+    with pytest.raises(Refused, match="too early"):
+        admit_upload("raw/small.csv", Breaks(), trigger="test", dataset=dataset)
+    StrictAboutVersions.deleted.clear()
+    (run,) = work_off([Run.objects.get()])
+    assert (run.status, run.closed_at is not None) == (Status.GONE, True)
+    assert StrictAboutVersions.deleted == [], "it has no version yet that could be deleted"
 
 
 def test_an_unversioned_bucket_is_refused_with_the_command_that_mends_it(bucket: Bucket, settings: Any) -> None:
