@@ -4,7 +4,6 @@ over HTTP, and a worker; all of them processes of their own.
 
 import io
 import json
-import os
 import random
 import threading
 import time
@@ -25,11 +24,10 @@ from migration_console.lib.errors import Gone
 from tests.conftest import Client, query
 from tests.console import console
 from tests.runtime import Function, FunctionError
-from tests.workers import ledger_problems, wait_until, workers
+from tests.workers import SECOND_SERVER, ledger_problems, wait_until, workers
 
 pytestmark = [pytest.mark.database, pytest.mark.timeout(600)]
-# Minutes, so once: on MySQL where there is one.
-OBJECTS, STOPS = (60, 3) if os.environ.get("TEST_SERVER") == "mariadb" and "TEST_MYSQL_URL" in os.environ else (500, 10)
+OBJECTS, STOPS = (60, 3) if SECOND_SERVER else (500, 10)
 needs_server = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="minutes of what holds on SQLite by the other tests of this path"
 )
