@@ -24,12 +24,13 @@ from ingest.admission import admit_upload
 from ingest.datasets import save_dataset
 from ingest.models import Run
 from ingest.sweeper import work_off
+from migration_console.lib.audit import AuditHead
 from migration_console.lib.bucket import Bucket
 from migration_console.lib.folder import Folder
 from migration_console.lib.lake import lake
 
 # What migrating fills: the first ones before those that point at them.
-MIGRATED: list[Any] = [ContentType, Permission, Group, Group.permissions.through]
+MIGRATED: list[Any] = [ContentType, Permission, Group, Group.permissions.through, AuditHead]
 CONSOLE_TABLES = ("django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_")
 
 
