@@ -7,6 +7,7 @@ from django.db import connection
 from backups.models import Backup, BackupStatus, Restore, RestoreStatus
 from backups.services import add_table, bring_back, check, request_backup, request_check, request_restore, take
 from migration_console.lib.definition import read_definition
+from tests.conftest import query
 
 OURS = ("_console_shadow_", "_console_replaced_", "_console_rehearsal_")
 LENIENT = "SET SESSION sql_mode='ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
@@ -46,19 +47,32 @@ def rehearsed(backup: Backup) -> Backup:
 AS_TEXT = ("int", "decimal", "date", "time", "year", "float", "double", "real", "integer", "timestamp")
 
 
-def fingerprint(table: str, order: str = "1") -> list[tuple[Any, ...]]:
-    """Return every row as the server tells it, by no code of the backup's own: digits, text, or hexadecimal."""
+def shown(table: str, alias: str) -> list[str]:
+    """Return SQL that shows each column as the server tells it: digits, text, or hexadecimal."""
     definition = read_definition(connection, table)
     assert definition is not None
-    shown = []
+    found = []
     for column in definition.columns:
-        name, kind = f"`{column.name}`", column.type.lower()
+        name, kind = f"{alias}.`{column.name}`", column.type.lower()
         if kind.startswith(("float", "double")):
-            shown.append(f"CAST({name} + 0e0 AS CHAR), CAST({name} AS CHAR)")
+            found += [f"CAST({name} + 0e0 AS CHAR)", f"CAST({name} AS CHAR)"]
         elif kind.partition("(")[0].split()[0].endswith(AS_TEXT) and not kind.startswith("point"):
-            shown.append(f"CAST({name} AS CHAR)")
+            found.append(f"CAST({name} AS CHAR)")
         else:
-            shown.append(f"HEX({name}), {name} IS NULL")
+            found += [f"HEX({name})", f"{name} IS NULL"]
+    return found
+
+
+def fingerprint(table: str, order: str = "1") -> list[tuple[Any, ...]]:
+    """Return every row, by no code of the backup's own."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(shown)} FROM `{table}` ORDER BY {order}")
+        cursor.execute(f"SELECT {', '.join(shown(table, 't'))} FROM `{table}` t ORDER BY {order}")
         return list(cursor.fetchall())
+
+
+def same_rows(left: str, right: str) -> int:
+    """Return how many rows of two tables with the key `id` are equal, counted by the server."""
+    pairs = zip(shown(left, "l"), shown(right, "r"))
+    equal = " AND ".join(f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" for one, other in pairs)
+    ((count,),) = query(f"SELECT COUNT(*) FROM `{left}` l JOIN `{right}` r ON l.id = r.id WHERE {equal}")
+    return int(count)
