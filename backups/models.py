@@ -1,5 +1,6 @@
 """Tables on the console's list, backups, restores. State changes are methods; each is one conditional UPDATE."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -86,9 +87,19 @@ class Work(Leased):
         }
 
     def wait(self, what: str) -> None:
-        """Note what the work waits for."""
-        type(self)._default_manager.filter(pk=self.pk).update(waiting_for=what[:255])
+        """Note what the work waits for, if the lease is still ours."""
+        type(self)._default_manager.filter(self.held()).update(waiting_for=what[:255])
         self.waiting_for = what[:255]
+
+    def conclude(self, open_ones: Iterable[str], **fields: Any) -> bool:
+        """Bring open work to its end, if the lease is still ours; False where it is not."""
+        ended = {"under_way": None, "finished_at": timezone.now(), "waiting_for": ""}
+        still_ours = self.held() & models.Q(status__in=open_ones)
+        if not type(self)._default_manager.filter(still_ours).update(**ended, **fields):
+            # Not read again: the lease that stands there now is another worker's, and must not be taken for ours.
+            return False
+        self.refresh_from_db()
+        return True
 
 
 class BackupStatus(models.TextChoices):
@@ -145,12 +156,8 @@ class Backup(Work):
     OPEN = (BackupStatus.REQUESTED, BackupStatus.RUNNING)
 
     def end(self, status: BackupStatus, **fields: Any) -> bool:
-        """Bring an open backup to an end; False where it has come to one already."""
-        changed = Backup.objects.filter(pk=self.pk, status__in=self.OPEN).update(
-            status=status, under_way=None, finished_at=timezone.now(), waiting_for="", **fields
-        )
-        self.refresh_from_db()
-        return bool(changed)
+        """Bring an open backup to an end; False where another worker has taken over, or did so already."""
+        return self.conclude(self.OPEN, status=status, **fields)
 
     @property
     def age(self) -> float:
@@ -245,12 +252,8 @@ class Restore(Work):
         self.refresh_from_db()
 
     def end(self, status: RestoreStatus, **fields: Any) -> bool:
-        """Bring an open restore to an end; False where it has come to one already."""
-        changed = Restore.objects.filter(pk=self.pk, status__in=self.OPEN).update(
-            status=status, under_way=None, finished_at=timezone.now(), waiting_for="", **fields
-        )
-        self.refresh_from_db()
-        return bool(changed)
+        """Bring an open restore to an end; False where another worker has taken over, or did so already."""
+        return self.conclude(self.OPEN, status=status, **fields)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what commands and REST show of a restore."""

@@ -1,13 +1,15 @@
 """A backup back into its table: shadow, digest, swap. A crash at any step leaves the table old or new."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
-from migration_console.lib import swap
+from migration_console.lib import mysql, swap
 from migration_console.lib.definition import TableDefinition, read_definition
 from migration_console.lib.engine import engine
 from migration_console.lib.errors import Broken, Problem, conflict
@@ -121,23 +123,31 @@ def _exchange(restore: Restore, manifest: Manifest, shadow: str) -> None:
     """Exchange all rows, tell the ledger, and write the step down: one transaction."""
     definition = read_definition(connection, restore.table)
     assert definition is not None
-    try:
+    with impatient(), transaction.atomic():
         if connection.vendor == "mysql":
             with connection.cursor() as cursor:
                 cursor.execute(RESTORING)
-        with transaction.atomic():
-            # First, and locked: a worker that was taken over writes nothing.
-            restore.step(RestoreStatus.SWAPPED)
-            swap.exchange(connection, definition, shadow, [column.name for column in manifest.columns])
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT COUNT(*) FROM {quote(restore.table)}")
-                (count,) = cursor.fetchone()
-            if count != manifest.rows:
-                raise Broken(f"{restore}: {count} rows came in, {manifest.rows} are in the backup")
-            tell_ledger(restore, manifest)
+        # First, and locked: a worker that was taken over writes nothing.
+        restore.step(RestoreStatus.SWAPPED)
+        swap.exchange(connection, definition, shadow, [column.name for column in manifest.columns])
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT COUNT(*) FROM {quote(restore.table)}")
+            (count,) = cursor.fetchone()
+        if count != manifest.rows:
+            raise Broken(f"{restore}: {count} rows came in, {manifest.rows} are in the backup")
+        tell_ledger(restore, manifest)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let the server end the session of a worker that is stopped in here, before the lease on its locks runs out."""
+    try:
+        if connection.vendor == "mysql":
+            mysql.prepare_session(connection, settings.LEASE_SECONDS)
+        yield
     finally:
-        # Its session is lenient; the next statement is the console's own again.
-        connection.close()
+        # The next statement is the console's own again, patient and strict.
+        mysql.end_session(connection)
 
 
 def has_swapped(restore: Restore) -> bool:
@@ -149,12 +159,14 @@ def has_swapped(restore: Restore) -> bool:
 
 
 def tell_ledger(restore: Restore, manifest: Manifest) -> None:
-    """Make the ledger say which runs the table contains now."""
+    """Make the ledger say which runs the table contains now; Fenced where another worker has told it already."""
     contained: list[ContainedRun] = list(manifest.runs) if restore.same_table else []
-    rolled_back = ledger().rewind(restore.table, contained)
-    # Told twice after a crash in between, the ledger has nothing to roll back the second time.
-    restore.rolled_back = sorted({*restore.rolled_back, *rolled_back})
-    Restore.objects.filter(pk=restore.pk).update(rolled_back=restore.rolled_back)
+    with transaction.atomic():
+        # First, and locked: a worker that wakes up late would roll back what was loaded since.
+        restore.step(RestoreStatus.SWAPPED)
+        rolled_back = ledger().rewind(restore.table, contained)
+        # Told twice after a crash in between, the ledger has nothing to roll back the second time.
+        restore.step(RestoreStatus.SWAPPED, rolled_back=sorted({*restore.rolled_back, *rolled_back}))
 
 
 def bring_triggers(restore: Restore, manifest: Manifest) -> list[Problem]:

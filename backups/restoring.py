@@ -25,6 +25,7 @@ from .restore import (
     drop_shadows,
     fill,
     has_swapped,
+    impatient,
     plan,
     put_in_place,
     tell_ledger,
@@ -216,25 +217,28 @@ def _backed_up(restore: Restore) -> bool:
 
 def _finish(restore: Restore, manifest: Manifest) -> None:
     """Tell the ledger, and clear away what is no longer needed; every step may be done again."""
-    tell_ledger(restore, manifest)
+    with impatient():
+        tell_ledger(restore, manifest)
     problems = [problem.as_dict() for problem in bring_triggers(restore, manifest)]
     drop_replaced(restore)
     drop_shadows(restore)
-    restore.end(RestoreStatus.DONE, rows=manifest.rows, bytes=manifest.size, problems=problems)
-    _let_go(restore)
+    _let_go(restore, RestoreStatus.DONE, rows=manifest.rows, bytes=manifest.size, problems=problems)
 
 
 def _end(restore: Restore, status: str, problems: list[dict[str, str]]) -> None:
     """End a restore that has changed nothing."""
-    if restore.end(RestoreStatus(status), problems=problems):
+    if _let_go(restore, RestoreStatus(status), problems=problems):
         drop_shadows(restore)
-        _let_go(restore)
 
 
-def _let_go(restore: Restore) -> None:
-    """Let runs begin to load into the table again."""
-    unreserve(restore.table, _by(restore))
+def _let_go(restore: Restore, status: RestoreStatus, **fields: Any) -> bool:
+    """End the restore and let runs begin to load again: a table stays reserved for no restore that has ended."""
+    with transaction.atomic():
+        ended = restore.end(status, **fields)
+        if ended:
+            unreserve(restore.table, _by(restore))
     ledger().ring_waiting()
+    return ended
 
 
 def cancel_restore(restore: Restore) -> Restore:

@@ -225,6 +225,6 @@ def _checked(backup: Backup, wanted: str, problems: list[dict[str, str]]) -> Non
     marks: dict[str, Any] = {"verified_at": None, "rehearsed_at": None}
     if not problems:
         marks = {"verified_at": now, **({"rehearsed_at": now} if wanted == Check.REHEARSE else {})}
-    Backup.objects.filter(pk=backup.pk).update(
+    Backup.objects.filter(backup.held()).update(
         check_wanted=Check.NONE, check_problems=problems, waiting_for="", **marks
     )

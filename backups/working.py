@@ -74,7 +74,10 @@ def failures(work: Backup | Restore, end: Callable[[str, list[dict[str, str]]], 
 
 
 def _again(work: Backup | Restore, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
-    """Leave the work to another try; one that fails again and again ends, so that a person sees it."""
+    """Leave the work to another try; one that fails again and again ends, so that a person sees it.
+
+    A worker that was taken over finds its tables gone, and fails: that is no failure of the work.
+    """
     words = f"{type(error).__name__}: {error}"
     log.warning("%s: %s", work, words)
     connection.close()
@@ -83,7 +86,10 @@ def _again(work: Backup | Restore, error: Exception, end: Callable[[str, list[di
     )
     try:
         # A database that is away is no fault of the work: it may last as long as it likes.
-        type(work)._default_manager.filter(pk=work.pk).update(takeovers=F("takeovers") + (0 if passing else 1))
+        mine = type(work)._default_manager.filter(work.held())
+        if not mine.update(takeovers=F("takeovers") + (0 if passing else 1)):
+            log.warning("%s: another worker has taken over", work)
+            return
         work.refresh_from_db(fields=["takeovers"])
         if work.takeovers > MAX_TAKEOVERS:
             end("failed", [Problem("failure", words).as_dict()])

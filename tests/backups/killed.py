@@ -1,4 +1,4 @@
-"""python -m tests.backups.killed WHERE RESTORE: a restore whose process is killed at one of its steps."""
+"""python -m tests.backups.killed WHERE RESTORE [stop]: a restore that is killed, or stopped, at one of its steps."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ import django
 
 
 def die() -> None:
-    """End this process the hard way."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """End this process the hard way; or stop it, until somebody continues it."""
+    os.kill(os.getpid(), signal.SIGSTOP if sys.argv[3:] == ["stop"] else signal.SIGKILL)
 
 
 def before(owner: Any, name: str, matches: Callable[..., bool] = lambda *_, **__: True) -> None:

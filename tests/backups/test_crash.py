@@ -1,10 +1,13 @@
 """Backups and restores killed at every step and at random moments: the table is the old one or the new one."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,17 @@ from django.db import connection
 from django.utils import timezone
 
 from backups.models import Backup, BackupStatus, Restore, RestoreStatus
-from backups.services import add_table, bring_back, request_backup, request_restore, take
+from backups.services import add_table, bring_back, load_again, request_backup, request_restore, take
 from backups.sweeper import sweep
+from ingest.models import Run, Status
+from ingest.sweeper import work_off
 from migration_console.env import ROOT
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import TableLease
 from tests.backups.conftest import OURS, backed_up, fingerprint, run_sql
-from tests.conftest import query
-from tests.workers import environment, wait_until, workers
+from tests.backups.test_ledger import APPEND, rows
+from tests.conftest import Loads, query
+from tests.workers import LEASE, environment, wait_until, workers
 
 pytestmark = [pytest.mark.database, pytest.mark.timeout(600)]
 STEPS = ["backing up", "loading", "checking", "swapping", "swapped"]
@@ -32,6 +38,7 @@ PLACES += [
     "after tell_ledger",
     "after drop_replaced",
     "before drop_replaced",
+    "before unreserve",
 ]
 
 
@@ -104,6 +111,61 @@ def test_a_restore_killed_at_a_step(table: str, place: str, tmp_path: Path) -> N
     ended = killed(["-m", "tests.backups.killed", place, str(restore.pk)], tmp_path).wait()
     assert ended == -signal.SIGKILL, "nothing was killed: the place is not on the way"
     finished(restore, then, now, table)
+
+
+def goes_on(restore: Restore) -> None:
+    """Take a restore up as another worker would, once the lease of the one that was stopped has run out by itself."""
+
+    def ended() -> bool:
+        return bring_back(restore.pk).status not in Restore.OPEN
+
+    wait_until(ended, 60, "the lease of the stopped worker")
+    assert Restore.objects.get(pk=restore.pk).status == RestoreStatus.DONE
+
+
+@contextmanager
+def stopped(place: str, restore: Restore, var: Path) -> Iterator[None]:
+    """Stop a restore at a place past its lease; at the end it goes on, and comes to its end."""
+    process = killed(["-m", "tests.backups.killed", place, str(restore.pk), "stop"], var)
+    try:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), "nothing was stopped: the place is not on the way"
+        yield
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+
+
+STOPS = ["after fill_shadow", "before put_in_place", "after step swapping", "after step swapped", "after put_in_place"]
+
+
+@pytest.mark.parametrize("place", [*STOPS, "before tell_ledger", "before drop_replaced"])
+def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_wakes(
+    table: str, place: str, tmp_path: Path, settings: Any
+) -> None:
+    if connection.vendor == "sqlite" and (table, place) == ("exchange", "after step swapped"):
+        pytest.skip("SQLite holds the lock of a stopped writer")
+    settings.LEASE_SECONDS = LEASE
+    restore, then, _ = prepare(table)
+    with stopped(place, restore, tmp_path):
+        goes_on(restore)
+        ended = Restore.objects.filter(pk=restore.pk).values().get()
+    assert Restore.objects.filter(pk=restore.pk).values().get() == ended
+    assert (fingerprint("t"), leftovers()) == (then, [])
+
+
+def test_who_wakes_after_a_restore_leaves_the_ledger_alone(load: Loads, tmp_path: Path, settings: Any) -> None:
+    settings.LEASE_SECONDS = LEASE
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    load(APPEND, rows(5, 5, "tuesday"), "t-2.csv")
+    restore = request_restore("t")
+    with stopped("before tell_ledger", restore, tmp_path):
+        goes_on(restore)
+        (again,) = work_off(list(Run.objects.filter(pk__in=load_again(Restore.objects.get()))))
+    again.refresh_from_db()
+    assert (again.status, len(query("SELECT id FROM t"))) == (Status.ARCHIVED, 10)
 
 
 def at_random(table: str, tmp_path: Path, seed: int) -> bool:
