@@ -69,11 +69,11 @@ def _end(backup: Backup, status: str, problems: list[dict[str, str]]) -> None:
 
 def _take(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> None:
     if backup.cancel_requested:
-        backup.end(BackupStatus.CANCELLED)
+        _end(backup, BackupStatus.CANCELLED, [])
         return
     if backup.takeovers > MAX_TAKEOVERS:
         message = f"{MAX_TAKEOVERS} workers died or failed while taking it; see their logs"
-        backup.end(BackupStatus.FAILED, problems=[Problem("takeovers", message).as_dict()])
+        _end(backup, BackupStatus.FAILED, [Problem("takeovers", message).as_dict()])
         return
     left = backup.prefix
     _begin(backup)
@@ -81,8 +81,13 @@ def _take(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> None:
     delete_files(left)
     by = str(backup.requested_by or backup.trigger)
     order = Order(backup.table, backup.prefix, backup.codec, settings.BACKUP_READERS, by)
-    manifest = dump(connection, order, teller(backup, heartbeat, progress), lambda: _still_ours(backup))
-    _done(backup, manifest)
+    try:
+        manifest = dump(connection, order, teller(backup, heartbeat, progress), lambda: _still_ours(backup))
+        _done(backup, manifest)
+    except Fenced:
+        # Nobody else knows this place: whoever has taken over works in another one.
+        delete_files(order.prefix)
+        raise
 
 
 def _begin(backup: Backup) -> None:
@@ -135,9 +140,8 @@ def cancel_backup(backup: Backup) -> Backup:
     """Ask a backup to stop; one that nobody works on stops now."""
     Backup.objects.filter(pk=backup.pk, status__in=Backup.OPEN).update(cancel_requested=True)
     Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.NONE)
-    Backup.objects.filter(Backup.free(), pk=backup.pk, status__in=Backup.OPEN).update(
-        status=BackupStatus.CANCELLED, under_way=None, finished_at=timezone.now()
-    )
+    # Whoever works on it sees the wish at its next block; where nobody does, this ends it now.
+    take(backup.pk)
     backup.refresh_from_db()
     return backup
 
@@ -161,6 +165,7 @@ def delete_files(prefix: str) -> None:
     versions = sorted(lake().list(prefix), key=lambda version: not version.key.endswith(f"/{NAME}"))
     for version in versions:
         lake().delete(version)
+    lake().discard(prefix)
 
 
 def request_check(backup: Backup, *, rehearse: bool = False, bell: bool = True) -> Backup:

@@ -187,6 +187,14 @@ class Bucket:
         with suppress(Gone), _answers(version.key):
             self.client.delete_object(Bucket=self.bucket, Key=self.prefix + version.key, VersionId=version.id)
 
+    def discard(self, prefix: str) -> None:
+        """Abort the uploads under a prefix that were never completed: nobody sees them, and they cost as objects do."""
+        pages = self.client.get_paginator("list_multipart_uploads")
+        with _answers(prefix):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}{prefix}/"):
+                for found in page.get("Uploads", []):
+                    self.client.abort_multipart_upload(Bucket=self.bucket, Key=found["Key"], UploadId=found["UploadId"])
+
 
 def _part(source: BinaryIO) -> bytes:
     """Return the next part, full unless it is the last: S3 refuses small ones in the middle."""

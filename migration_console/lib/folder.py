@@ -6,7 +6,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -167,6 +167,15 @@ class Folder:
             os.rename(aside, path)
         aside.unlink(missing_ok=True)
         _sync(path.parent)
+
+    def discard(self, prefix: str) -> None:
+        """Delete the files under a prefix that were never finished, and the folders that are empty without them."""
+        for folder, _, names in os.walk(self.path(prefix), topdown=False):
+            for name in names:
+                if name.startswith(".") and name.endswith(UNFINISHED):
+                    Path(folder, name).unlink(missing_ok=True)
+            with suppress(OSError):  # not empty
+                Path(folder).rmdir()
 
 
 def _version(key: str, found: os.stat_result) -> Version:

@@ -58,6 +58,9 @@ class Lake(Protocol):
     def delete(self, version: Version) -> None:
         """Delete this very version; another one under the same key stays."""
 
+    def discard(self, prefix: str) -> None:
+        """Delete what writers that died have left under a prefix: bytes of objects that never appeared."""
+
 
 def lake() -> Lake:
     """Return the lake that LAKE_URL names."""

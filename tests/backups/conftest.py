@@ -1,12 +1,15 @@
 """Tables made by hand, backed up and restored."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from backups.models import Backup, BackupStatus, Restore, RestoreStatus
 from backups.services import add_table, bring_back, check, request_backup, request_check, request_restore, take
 from migration_console.lib.definition import read_definition
+from migration_console.lib.lease import TableLease
 from tests.conftest import query
 
 OURS = ("_console_shadow_", "_console_replaced_", "_console_rehearsal_")
@@ -42,6 +45,13 @@ def rehearsed(backup: Backup) -> Backup:
     """Verify and rehearse a backup."""
     request_check(backup, rehearse=True)
     return check(backup.pk)
+
+
+def lapse() -> None:
+    """Let every lease run out: the worker is dead."""
+    past = timezone.now() - timedelta(seconds=1)
+    for model in (TableLease, Restore, Backup):
+        model._default_manager.filter(lease_until__isnull=False).update(lease_until=past)
 
 
 AS_TEXT = ("int", "decimal", "date", "time", "year", "float", "double", "real", "integer", "timestamp")

@@ -1,4 +1,4 @@
-"""python -m tests.backups.killed WHERE RESTORE [stop]: a restore that is killed, or stopped, at one of its steps."""
+"""python -m tests.backups.killed WHERE ID [stop|backup]: a restore, or a backup, killed or stopped at some step."""
 
 import os
 import signal
@@ -40,8 +40,9 @@ def after(owner: Any, name: str, matches: Callable[..., bool] = lambda *_, **__:
 
 def arm(where: str) -> None:
     """Set the place to die at: before or after a step is written down, or a call of a module."""
-    from backups import restore, restoring
+    from backups import dump, restore, restoring
     from backups.models import Restore
+    from migration_console.lib.lake import lake
 
     if where == "never":
         return
@@ -50,15 +51,15 @@ def arm(where: str) -> None:
     if what.startswith("step "):
         step = what.removeprefix("step ")
         kill(Restore, "step", lambda _self, status, **_: status == step)
-    elif hasattr(restoring, what):
-        kill(restoring, what)
+    elif what == "upload_part":
+        kill(lake().client, what)  # type: ignore[attr-defined]
     else:
-        kill(restore, what)
+        kill(next(module for module in (restoring, restore, dump) if hasattr(module, what)), what)
 
 
 if __name__ == "__main__":
     django.setup()
     arm(sys.argv[1])
-    from backups.services import bring_back
+    from backups.services import bring_back, take
 
-    print(bring_back(int(sys.argv[2])).status)
+    print((take if sys.argv[3:] == ["backup"] else bring_back)(int(sys.argv[2])).status)

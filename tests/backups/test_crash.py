@@ -8,13 +8,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
 from backups.models import Backup, BackupStatus, Restore, RestoreStatus
 from backups.services import add_table, bring_back, load_again, request_backup, request_restore, take
@@ -24,7 +22,7 @@ from ingest.sweeper import work_off
 from migration_console.env import ROOT
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import TableLease
-from tests.backups.conftest import OURS, backed_up, fingerprint, run_sql
+from tests.backups.conftest import OURS, backed_up, fingerprint, lapse, run_sql
 from tests.backups.test_ledger import APPEND, rows
 from tests.conftest import Loads, query
 from tests.workers import LEASE, environment, wait_until, workers
@@ -65,13 +63,6 @@ def prepare(table: str) -> tuple[Restore, Any, Any]:
     if table == "exchange":
         run_sql("DELETE FROM kids", "INSERT INTO kids VALUES (1, 5), (2, NULL)")
     return request_restore("t"), then, fingerprint("t")
-
-
-def lapse() -> None:
-    """Let every lease run out: the worker is dead."""
-    past = timezone.now() - timedelta(seconds=1)
-    for model in (TableLease, Restore, Backup):
-        model._default_manager.filter(lease_until__isnull=False).update(lease_until=past)
 
 
 def leftovers() -> list[str]:
