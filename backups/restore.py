@@ -169,6 +169,17 @@ def tell_ledger(restore: Restore, manifest: Manifest) -> None:
         restore.step(RestoreStatus.SWAPPED, rolled_back=sorted({*restore.rolled_back, *rolled_back}))
 
 
+def unknown_runs(restore: Restore, manifest: Manifest) -> list[Problem]:
+    """Return a problem where rows came back of which the ledger knows nothing, as after a lost database."""
+    found = ledger().strangers(restore.table, manifest.runs) if restore.same_table else []
+    keys = ", ".join(run["key"] for run in found[:3]) + (" …" if len(found) > 3 else "")
+    message = (
+        f"the table contains rows of {len(found)} files that this console did not load ({keys}): it cannot tell when"
+        " they are sent again"
+    )
+    return [Problem("unknown-runs", message)] if found else []
+
+
 def bring_triggers(restore: Restore, manifest: Manifest) -> list[Problem]:
     """Make the triggers of a table that was put in place of none; return those that the server refuses.
 

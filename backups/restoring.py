@@ -29,6 +29,7 @@ from .restore import (
     plan,
     put_in_place,
     tell_ledger,
+    unknown_runs,
 )
 from .taking import request_backup, take
 from .verify import read_manifest
@@ -58,9 +59,12 @@ def find_backup(table: str, backup: int | str = LATEST) -> Backup:
 
 def _manifest(backup: Backup) -> Manifest:
     try:
-        return read_manifest(backup.prefix, backup.manifest_sha256)
+        manifest = read_manifest(backup.prefix, backup.manifest_sha256)
     except Damaged as damage:
         raise refuse("damaged", f"{backup} cannot be restored: {damage}") from None
+    if manifest.vendor != connection.vendor:
+        raise refuse("other-server", f"{backup} was taken on {manifest.server['version']}; it can only go back to such")
+    return manifest
 
 
 def _target(table: str, into: str | None) -> str:
@@ -124,7 +128,8 @@ def dry_run(table: str, *, backup: int | str = LATEST, into: str | None = None) 
     if found.how == "create":
         counts = {"rows_now": 0, "rows_then": manifest.rows, "added": manifest.rows, "removed": 0, "changed": 0}
         return {**result, **counts, "only_then": [], "only_now": [], "roll_back": [], "waits_for": []}
-    known = {run["run"] for run in manifest.runs} if target == chosen.table else set()
+    then = manifest.runs if target == chosen.table else ()
+    known = {run["run"] for run in then} - {run["run"] for run in ledger().strangers(target, then)}
     now = ledger().contents(_ask, target)
     return {
         **result,
@@ -219,7 +224,7 @@ def _finish(restore: Restore, manifest: Manifest) -> None:
     """Tell the ledger, and clear away what is no longer needed; every step may be done again."""
     with impatient():
         tell_ledger(restore, manifest)
-    problems = [problem.as_dict() for problem in bring_triggers(restore, manifest)]
+    problems = [problem.as_dict() for problem in [*unknown_runs(restore, manifest), *bring_triggers(restore, manifest)]]
     drop_replaced(restore)
     drop_shadows(restore)
     _let_go(restore, RestoreStatus.DONE, rows=manifest.rows, bytes=manifest.size, problems=problems)

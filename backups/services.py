@@ -1,5 +1,6 @@
 """What views, commands and tasks call: backups, checks, restores, plans. Each is one use case."""
 
+from .adopting import adopt
 from .plans import (
     add_table,
     finished,
@@ -16,6 +17,7 @@ from .taking import cancel_backup, check, delete_backup, request_backup, request
 
 __all__ = [
     "add_table",
+    "adopt",
     "bring_back",
     "cancel_backup",
     "cancel_restore",

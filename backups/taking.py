@@ -79,7 +79,7 @@ def _take(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> None:
     _begin(backup)
     # What an interrupted try has left never had a manifest.
     delete_files(left)
-    by = str(backup.requested_by or backup.trigger)
+    by = f"{backup.trigger} {backup.requested_by or ''}".strip()
     order = Order(backup.table, backup.prefix, backup.codec, settings.BACKUP_READERS, by)
     try:
         manifest = dump(connection, order, teller(backup, heartbeat, progress), lambda: _still_ours(backup))

@@ -27,12 +27,12 @@ def contents(ask: Ask, table: str) -> list[ContainedRun]:
         Run.objects.filter(dataset__table=table)
         .filter(Q(status__in=IN_THE_TABLE) | Q(status__in=PARTLY, batches__isnull=False))
         .order_by("pk")
-        .values_list("pk", "dataset__name", "key", "status", "schema_version")
+        .values_list("pk", "dataset__name", "key", "sha256", "status", "schema_version")
         .annotate(many=Count("batches"), rows=Coalesce(Sum("batches__loaded"), 0))
     )
     sql, parameters = runs.query.sql_with_params()
     found = []
-    for pk, dataset, key, status, version, many, rows in ask(sql, parameters):
+    for pk, dataset, key, sha256, status, version, many, rows in ask(sql, parameters):
         if status in PARTLY and _is_whole(int(version)):
             continue
         found.append(
@@ -40,6 +40,7 @@ def contents(ask: Ask, table: str) -> list[ContainedRun]:
                 run=int(pk),
                 dataset=dataset,
                 key=key,
+                sha256=sha256 or "",
                 status=status,
                 batches=int(many),
                 loaded=int(rows),
@@ -70,6 +71,8 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
 
     Otherwise files stay `loaded` that the table no longer contains, and sending them again does nothing.
     """
+    unknown = {run["run"] for run in strangers(table, contained)}
+    contained = [run for run in contained if run["run"] not in unknown]
     there = {run["run"]: run for run in contained}
     gone = []
     with transaction.atomic():
@@ -81,6 +84,12 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
         Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK)
         _bring_back(table, [run for run in contained if run["run"] not in gone])
     return gone
+
+
+def strangers(table: str, contained: Sequence[ContainedRun]) -> list[ContainedRun]:
+    """Return those of the runs that the ledger knows nothing of: another console's, or those of a lost database."""
+    mine = dict(Run.objects.filter(dataset__table=table).values_list("pk", "sha256"))
+    return [run for run in contained if run["run"] not in mine or (mine[run["run"]] or "") != run["sha256"]]
 
 
 def _claimed(table: str) -> list[Run]:
@@ -148,4 +157,4 @@ def load_again(runs: Sequence[int]) -> list[int]:
     return made
 
 
-__all__ = ["contents", "load_again", "loading", "rewind", "ring_waiting"]
+__all__ = ["contents", "load_again", "loading", "rewind", "ring_waiting", "strangers"]

@@ -40,7 +40,7 @@ BACKUPS_FLOW = [
     ["tasks", "console", "gauges", "serializers", "filters"],
     ["sweeper"],
     ["services"],
-    ["plans", "restoring"],
+    ["plans", "restoring", "adopting"],
     ["taking", "restore"],
     ["working", "difference", "bell"],
     ["shadow"],

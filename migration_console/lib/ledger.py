@@ -11,7 +11,7 @@ Ask = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 
 
 class ContainedRun(TypedDict):
-    """A run of which a table contains rows.
+    """A run of which a table contains rows; `sha256` is its file's, since another console numbers its own runs.
 
     Where more batches were still to come, `whole` is False, and `starts` are the first bytes of those that were in.
     """
@@ -19,6 +19,7 @@ class ContainedRun(TypedDict):
     run: int
     dataset: str
     key: str
+    sha256: str
     status: str
     batches: int
     loaded: int
@@ -37,6 +38,9 @@ class Ledger(Protocol):
 
     def rewind(self, table: str, contained: Sequence[ContainedRun]) -> list[int]:
         """Make the ledger say that the table contains these runs and no others; return those rolled back."""
+
+    def strangers(self, table: str, contained: Sequence[ContainedRun]) -> list[ContainedRun]:
+        """Return those of the runs that the ledger knows nothing of: they were another console's, or are lost."""
 
     def load_again(self, runs: Sequence[int]) -> list[int]:
         """Load the files of runs that were rolled back once more, in their order; return the new runs."""
