@@ -46,6 +46,18 @@ class ListedTable(models.Model):
         return {kind: getattr(self, f"keep_{kind}") for kind in ("last", "daily", "weekly", "monthly")}
 
 
+def how_far(counts: dict[str, int], seconds: float | None, *, going_on: bool) -> dict[str, Any]:
+    """Return counts of rows and bytes with their rate, and where the work goes on, how long it will."""
+    rate = counts["rows"] / seconds if seconds else 0
+    left = max(counts["rows_expected"] - counts["rows"], 0) / rate if rate and going_on else None
+    return {
+        **counts,
+        "rows_per_second": round(rate),
+        "seconds": seconds,
+        "seconds_left": None if left is None else round(left, 1),
+    }
+
+
 class Work(Leased):
     """Long work that a person asked for and a worker does."""
 
@@ -74,17 +86,8 @@ class Work(Leased):
 
     def progress(self) -> dict[str, Any]:
         """Return how far the work is: rows, bytes, rows a second, seconds left."""
-        seconds = self.seconds or 0
-        rate = self.rows / seconds if seconds else 0
-        left = max(self.rows_expected - self.rows, 0) / rate if rate and self.finished_at is None else None
-        return {
-            "rows": self.rows,
-            "bytes": self.bytes,
-            "rows_expected": self.rows_expected,
-            "rows_per_second": round(rate),
-            "seconds": self.seconds,
-            "seconds_left": None if left is None else round(left, 1),
-        }
+        counts = {"rows": self.rows, "bytes": self.bytes, "rows_expected": self.rows_expected}
+        return how_far(counts, self.seconds, going_on=self.finished_at is None)
 
     def wait(self, what: str) -> None:
         """Note what the work waits for, if the lease is still ours."""
@@ -138,6 +141,10 @@ class Backup(Work):
     runs = models.PositiveIntegerField(default=0, help_text="how many runs the table contains")
     check_wanted = models.CharField(max_length=10, choices=Check.choices, blank=True, default=Check.NONE)
     check_problems = models.JSONField(default=list, blank=True)
+    # How far the check is that is under way: a rehearsal goes over the rows three times.
+    check_started_at = models.DateTimeField(null=True, blank=True)
+    checked_rows = models.BigIntegerField(default=0)
+    checked_bytes = models.BigIntegerField(default=0)
     verified_at = models.DateTimeField(null=True, blank=True)
     rehearsed_at = models.DateTimeField(null=True, blank=True)
     kept = models.BooleanField(default=False, help_text="never deleted by the plan")
@@ -158,6 +165,20 @@ class Backup(Work):
     def end(self, status: BackupStatus, **fields: Any) -> bool:
         """Bring an open backup to an end; False where another worker has taken over, or did so already."""
         return self.conclude(self.OPEN, status=status, **fields)
+
+    def check_progress(self) -> dict[str, Any] | None:
+        """Return how far the check is; None where none is wanted."""
+        if not self.check_wanted:
+            return None
+        begun = self.check_started_at
+        counts = {"rows": self.checked_rows, "bytes": self.checked_bytes, "rows_expected": self.rows_to_check}
+        seconds = round((timezone.now() - begun).total_seconds(), 3) if begun else None
+        return how_far(counts, seconds, going_on=True)
+
+    @property
+    def rows_to_check(self) -> int:
+        """Return how many rows a check goes over: a rehearsal reads, writes, and reads again."""
+        return self.rows * (3 if self.check_wanted == Check.REHEARSE else 1)
 
     @property
     def age(self) -> float:
@@ -186,6 +207,7 @@ class Backup(Work):
             "verified_at": self.verified_at.isoformat() if self.verified_at else None,
             "rehearsed_at": self.rehearsed_at.isoformat() if self.rehearsed_at else None,
             "check_wanted": self.check_wanted,
+            "check_progress": self.check_progress(),
             "check_problems": self.check_problems,
             "waiting_for": self.waiting_for,
             "problems": self.problems,

@@ -11,8 +11,9 @@ from migration_console.lib.errors import refuse, unknown
 from migration_console.lib.tables import is_own, listed, resolve
 
 from .models import Backup, BackupStatus, Check, ListedTable
+from .proof import request_check
 from .retention import Kept, reasons_to_keep
-from .taking import delete_backup, request_backup, request_check
+from .taking import delete_backup, request_backup
 
 FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 LIMITS = ((60, 0), (24, 0), (31, 1), (12, 1), (7, 0))

@@ -62,6 +62,7 @@ class BackupOut(Progress):
     verified_at: Moment | None
     rehearsed_at: Moment | None
     check_wanted: str
+    check_progress: Progress | None
     check_problems: list[Any]
     waiting_for: str
     problems: list[Any]

@@ -12,8 +12,9 @@ from .plans import (
     table_plan,
     tables,
 )
+from .proof import check, request_check
 from .restoring import bring_back, cancel_restore, dry_run, find_backup, load_again, request_restore
-from .taking import cancel_backup, check, delete_backup, request_backup, request_check, take
+from .taking import cancel_backup, delete_backup, request_backup, take
 
 __all__ = [
     "add_table",

@@ -1,8 +1,7 @@
-"""Backups, from the request to the manifest; and what is proved of them later."""
+"""Backups, from the request to the manifest; and their deletion."""
 
 import hashlib
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -13,17 +12,14 @@ from migration_console.lib.errors import Fenced, Problem, conflict, refuse
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.progress import Progress, no_progress
-from migration_console.lib.statements import beside
 from migration_console.lib.tables import resolve
 
 from .bell import ring
 from .container import CODECS
 from .dump import Order, dump
-from .errors import Damaged
 from .manifest import NAME, Manifest
 from .models import Backup, BackupStatus, Check, ListedTable
-from .shadow import REHEARSAL, check_shadow, drop_tables, fill_shadow, make_shadow
-from .verify import check_files, read_manifest
+from .proof import check
 from .working import MAX_TAKEOVERS, failures, note, teller
 
 
@@ -166,70 +162,3 @@ def delete_files(prefix: str) -> None:
     for version in versions:
         lake().delete(version)
     lake().discard(prefix)
-
-
-def request_check(backup: Backup, *, rehearse: bool = False, bell: bool = True) -> Backup:
-    """Ask for the proof of a backup: its files, and on request a restore into a scratch table."""
-    if backup.status != BackupStatus.DONE:
-        raise conflict("not-done", f"{backup} is {backup.status}; there is nothing to verify")
-    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY)
-    backup.refresh_from_db()
-    if bell:
-        ring(backup)
-    return backup
-
-
-def check(pk: int, progress: Progress = no_progress) -> Backup:
-    """Prove a backup, if somebody asked for it and nobody else is at it."""
-    backup = Backup.objects.get(pk=pk)
-    if backup.check_wanted and backup.claim():
-        wanted = backup.check_wanted
-        with backup.holding() as heartbeat, failures(backup, lambda _status, why: _checked(backup, wanted, why)):
-            tell = _teller(backup, heartbeat, progress)
-            _checked(
-                backup, wanted, _verify(backup, tell) or (_rehearse(backup, tell) if wanted == Check.REHEARSE else [])
-            )
-    backup.refresh_from_db()
-    return backup
-
-
-def _teller(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> Callable[[int, int], None]:
-    def tell(rows: int, _size: int) -> None:
-        progress(rows, backup.rows)
-        if heartbeat.lost.is_set():
-            raise Fenced(str(backup))
-
-    return tell
-
-
-def _verify(backup: Backup, tell: Callable[[int, int], None]) -> list[dict[str, str]]:
-    try:
-        manifest = read_manifest(backup.prefix, backup.manifest_sha256)
-        problems = check_files(manifest, backup.prefix, tell, settings.BACKUP_READERS)
-    except Damaged as damage:
-        problems = [str(damage)]
-    return [Problem("damaged", problem).as_dict() for problem in problems]
-
-
-def _rehearse(backup: Backup, tell: Callable[[int, int], None]) -> list[dict[str, str]]:
-    """Restore into a scratch table, compare, drop."""
-    manifest = read_manifest(backup.prefix, backup.manifest_sha256)
-    scratch = beside(backup.table, f"{REHEARSAL}{backup.pk}_{backup.epoch}")
-    try:
-        make_shadow(backup.table, manifest, scratch, f"h{backup.pk}", foreign_keys=False)
-        fill_shadow(manifest, backup.prefix, scratch, tell, settings.BACKUP_READERS)
-        check_shadow(manifest, scratch, tell, settings.BACKUP_READERS)
-    finally:
-        drop_tables(backup.table, [f"{REHEARSAL}{backup.pk}_{backup.epoch}"])
-    return []
-
-
-def _checked(backup: Backup, wanted: str, problems: list[dict[str, str]]) -> None:
-    """Write down what was proved; a backup that fails loses its marks."""
-    now = timezone.now()
-    marks: dict[str, Any] = {"verified_at": None, "rehearsed_at": None}
-    if not problems:
-        marks = {"verified_at": now, **({"rehearsed_at": now} if wanted == Check.REHEARSE else {})}
-    Backup.objects.filter(backup.held()).update(
-        check_wanted=Check.NONE, check_problems=problems, waiting_for="", **marks
-    )

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.models import F
@@ -29,17 +30,22 @@ class Cancelled(Exception):
 
 def teller(work: Backup | Restore, heartbeat: Heartbeat, progress: Progress) -> Tell:
     """Return what long work tells its rows and bytes; it raises where the work must stop."""
+    return telling(work, heartbeat, lambda rows, _: progress(rows, work.rows_expected), partial(note, work))
+
+
+def telling(work: Backup | Restore, heartbeat: Heartbeat, show: Tell, write: Tell) -> Tell:
+    """Return a Tell that shows each step, writes some of them down, and raises where the lease was lost."""
     noted = 0.0
 
     def tell(rows: int, size: int) -> None:
         nonlocal noted
-        progress(rows, work.rows_expected)
+        show(rows, size)
         if heartbeat.lost.is_set():
             raise Fenced(str(work))
         if time.monotonic() - noted < NOTE_SECONDS:
             return
         noted = time.monotonic()
-        note(work, rows, size)
+        write(rows, size)
 
     return tell
 

@@ -42,6 +42,7 @@ BACKUPS_FLOW = [
     ["services"],
     ["plans", "restoring", "adopting"],
     ["taking", "restore"],
+    ["proof"],
     ["working", "difference", "bell"],
     ["shadow"],
     ["dump", "verify"],
