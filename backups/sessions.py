@@ -19,6 +19,8 @@ Row = tuple[Value, ...]
 # A server that waits for us to take the next row must not give up while the lake is slow.
 PATIENCE = "SET SESSION net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800, time_zone = '+00:00'"
 LOCK_SECONDS = 3
+# How often a snapshot is opened that an ALTER TABLE gets in front of, and the error that says so.
+SNAPSHOTS, TABLE_ALTERED = 3, 1412
 
 
 class Session(Protocol):
@@ -78,8 +80,9 @@ class MySQLSession:
             return [tuple(None if v is None else bytes(v).decode() for v in row) for row in cursor.fetchall()]
 
     def close(self) -> None:
-        """End the session."""
-        self.raw.close()
+        """End the session; one that has ended stays so."""
+        if self.raw.open:
+            self.raw.close()
 
 
 class SQLiteSession:
@@ -117,15 +120,30 @@ def open_snapshots(connection: BaseDatabaseWrapper, table: str, readers: int) ->
         single = SQLiteSession(connection)
         single.begin()
         return [single]
-    sessions = [MySQLSession(connection) for _ in range(readers)]
-    if readers > 1:
-        sessions = _together(connection, table, sessions)
-    if len(sessions) == 1:
-        sessions[0].begin()
-    for session in sessions:
-        # Takes the lock that keeps ALTER TABLE away until we are done; 1412 where one got there first.
-        session.ask(f"SELECT 1 FROM {quote(table)} LIMIT 1")
-    return list(sessions)
+    for left in reversed(range(SNAPSHOTS)):
+        try:
+            return list(_snapshots(connection, table, readers))
+        except DatabaseError as error:
+            if error.args[0] != TABLE_ALTERED or not left:
+                raise
+    raise AssertionError
+
+
+def _snapshots(connection: BaseDatabaseWrapper, table: str, readers: int) -> list[MySQLSession]:
+    opened = sessions = [MySQLSession(connection) for _ in range(readers)]
+    try:
+        if readers > 1:
+            sessions = _together(connection, table, sessions)
+        if len(sessions) == 1:
+            sessions[0].begin()
+        for session in sessions:
+            # Takes the lock that keeps ALTER TABLE away until we are done; 1412 where one got there first.
+            session.ask(f"SELECT 1 FROM {quote(table)} LIMIT 1")
+        return sessions
+    except BaseException:
+        for session in opened:
+            session.close()
+        raise
 
 
 def _together(connection: BaseDatabaseWrapper, table: str, sessions: list[MySQLSession]) -> list[MySQLSession]:

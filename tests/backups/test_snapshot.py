@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from backups.models import Backup
+from backups.models import Backup, BackupStatus
+from backups.services import add_table, request_backup, take
 from backups.sessions import open_snapshots
 from backups.verify import read_manifest, read_part
 from tests.backups.conftest import backed_up, run_sql
@@ -126,6 +127,64 @@ def test_where_the_lock_is_not_to_be_had_one_session_reads(bank: None, monkeypat
     assert len(sessions) == 1
     assert sessions[0].ask("SELECT COUNT(*) FROM bank")[0][0] in {ACCOUNTS, str(ACCOUNTS)}
     sessions[0].close()
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_a_table_that_is_altered_behind_the_snapshot_is_read_from_another_one(
+    bank: None, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite reads the table as it was")
+    from backups.sessions import MySQLSession
+
+    close, altered = MySQLSession.close, list[str]()
+
+    def alter(when: str) -> None:
+        if not altered:
+            altered.append(when)
+            run_sql("ALTER TABLE bank ADD COLUMN note VARCHAR(9) DEFAULT 'new', ALGORITHM=COPY")
+
+    def close_and_alter(self: MySQLSession) -> None:
+        # The gate is the first session that is closed: the snapshots are open, and nothing holds ALTER off.
+        close(self)
+        alter("behind the gate")
+
+    begin = MySQLSession.begin
+
+    def begin_and_alter(self: MySQLSession) -> None:
+        begin(self)
+        alter("behind the snapshot")
+
+    with monkeypatch.context() as patched:
+        if readers == 1:
+            patched.setattr(MySQLSession, "begin", begin_and_alter)
+        else:
+            patched.setattr(MySQLSession, "close", close_and_alter)
+        sessions = open_snapshots(connection, "bank", readers)
+    assert (len(sessions), len(altered)) == (readers, 1)
+    assert [session.ask("SELECT COUNT(note) FROM bank") for session in sessions] == [[(str(ACCOUNTS),)]] * readers
+    for session in sessions:
+        session.close()
+
+
+def test_a_table_that_is_altered_all_the_time_costs_another_try(bank: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite reads the table as it was")
+    from backups.sessions import MySQLSession
+
+    begin = MySQLSession.begin
+
+    def begin_and_alter(self: MySQLSession) -> None:
+        begin(self)
+        run_sql("ALTER TABLE bank FORCE, ALGORITHM=COPY")
+
+    add_table("bank")
+    backup = request_backup("bank")
+    with monkeypatch.context() as patched:
+        patched.setattr(MySQLSession, "begin", begin_and_alter)
+        backup = take(backup.pk)
+    assert (backup.status, "1412" in backup.waiting_for) == (BackupStatus.RUNNING, True)
+    assert take(backup.pk).status == BackupStatus.DONE
 
 
 def test_the_ledger_is_read_at_the_same_moment(tables: None, tmp_path: Path) -> None:

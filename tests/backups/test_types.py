@@ -7,7 +7,7 @@ from datetime import date, datetime
 from random import Random
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +145,11 @@ def is_mariadb() -> bool:
     return bool(getattr(connection, "mysql_is_mariadb", False))
 
 
+def has(kind: str) -> bool:
+    """Tell whether this server has a type."""
+    return not kind.startswith("VECTOR") or not (is_mariadb() or connection.mysql_version < (9,))  # type: ignore[attr-defined]
+
+
 def fits(kind: str, value: str) -> bool:
     """Tell whether this server takes an edge value at all."""
     if kind == "JSON" and "1e400" in value:
@@ -153,7 +158,7 @@ def fits(kind: str, value: str) -> bool:
 
 
 def fill(kind: str, values: list[str], null: str = "NULL") -> None:
-    if kind.startswith("VECTOR") and (is_mariadb() or connection.mysql_version < (9,)):  # type: ignore[attr-defined]
+    if not has(kind):
         pytest.skip("this server has no VECTOR")
     run_sql("DROP TABLE IF EXISTS t", f"CREATE TABLE t (id INT PRIMARY KEY, v {kind} {null}, e {kind} NULL)")
     for start in range(0, len(values), 200):
@@ -237,6 +242,32 @@ def test_a_million_random_rows_come_back(kind: str) -> None:
     run_sql("TRUNCATE TABLE t")
     restored("t", back_up_first=False)
     assert (query("SELECT COUNT(*) FROM t"), same_rows("kept", "t")) == ([(MILLION,)], MILLION)
+
+
+def all_types() -> list[tuple[str, list[str]]]:
+    """Return every type that this server has, with its edge values."""
+    kinds = [(kind, edges) for kind, (edges, _) in TYPES.items() if has(kind)]
+    return [(kind, [value for value in edges if fits(kind, value)]) for kind, edges in [*kinds, *ODD_DATES.items()]]
+
+
+def test_where_local_infile_is_forbidden_every_value_comes_back_by_insert() -> None:
+    kinds = all_types()
+    columns = ", ".join(f"c{n} {kind} NULL" for n, (kind, _) in enumerate(kinds))
+    run_sql(f"CREATE TABLE t (id INT PRIMARY KEY, {columns})")
+    for row in range(max(len(edges) for _, edges in kinds) + 1):
+        values = ", ".join(edges[row] if row < len(edges) else "NULL" for _, edges in kinds)
+        run_sql(f"INSERT INTO t VALUES ({row}, {values})")
+    before = fingerprint("t")
+    backup = backed_up("t")
+    run_sql("DELETE FROM t", "SET GLOBAL local_infile = 0")
+    try:
+        restored("t", back_up_first=False)
+        assert rehearsed(backup).check_problems == []
+        with pytest.raises(DatabaseError, match=r"(?i)local|not allowed"):
+            run_sql("LOAD DATA LOCAL INFILE '/dev/null' INTO TABLE t")
+    finally:
+        run_sql("SET GLOBAL local_infile = 1")
+    assert fingerprint("t") == before
 
 
 def test_null_everywhere_and_empty_are_two_things(tables: None) -> None:
