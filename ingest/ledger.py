@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Max, Min, Q, Sum
 from django.db.models.functions import Coalesce
 
 from migration_console.lib.errors import Problem, conflict
@@ -101,8 +101,13 @@ def _claimed(table: str) -> list[Run]:
 
 
 def _note_partly(run: Run, there: ContainedRun) -> None:
-    """Cut the ledger of a run back to the batches that are in the table: taken up again, it loads the rest."""
+    """Cut the ledger of a run back to the batches that are in the table: taken up again, it loads the rest.
+
+    A line that stayed would say that its rows are in the table, and whoever takes the run up would skip them. What
+    the lines said is kept in words; which bytes they were is in the file, whose lines they become again.
+    """
     gone = run.batches.exclude(start__in=there["starts"])
+    lines = gone.aggregate(many=Count("pk"), first=Min("start"), last=Max("end"), rows=Sum("loaded"))
     for part in run.parts.all():
         first = gone.filter(part=part).order_by("start").first()
         if first is not None:
@@ -110,7 +115,10 @@ def _note_partly(run: Run, there: ContainedRun) -> None:
             part.save(update_fields=["next_byte", "next_row", "next_line"])
     run.rejects.filter(batch_id__in=list(gone.values_list("pk", flat=True))).delete()
     gone.delete()
-    message = f"since a restore only {there['loaded']} rows of it are in the table; taken up again, it loads the rest"
+    message = (
+        f"since a restore only {there['loaded']} rows of it are in the table; taken up again, it loads the rest:"
+        f" {lines['rows']} rows of {lines['many']} batches between bytes {lines['first']} and {lines['last']}"
+    )
     problems = [Problem("partly-restored", message).as_dict()]
     totals = run.batches.aggregate(loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped"))
     counts = {name: value or 0 for name, value in totals.items()}

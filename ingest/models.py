@@ -234,7 +234,10 @@ class Part(Leased):
 
 
 class Batch(models.Model):
-    """A slice of a part, loaded in one transaction: a line of the ledger. Never deleted."""
+    """A slice of a part, loaded in one transaction: a line of the ledger.
+
+    Never deleted, but where a restore has taken its rows out of the table: docs/loading.md says why.
+    """
 
     # No constraints in the database: checking them would lock the rows of run and part from the start
     # of each batch, and deadlock with the heartbeat, which writes there too.

@@ -11,6 +11,7 @@ import pytest
 
 from ingest.schema import compile_schema
 from migration_console.env import ROOT, Env
+from tests.typed import as_pattern, link_console, steps, typed
 from tests.workers import environment
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +38,21 @@ def test_the_readmes_commands_do_what_it_shows(tables: None, tmp_path: Path) -> 
     assert "people: archived" in shown
     assert "read 3 = loaded 2 + rejected 1 + skipped 0" in shown
     assert "1 × born: not-a-date, such as “2024-02-30”" in shown
+
+
+def test_the_walk_through_backups_shows_what_comes_back(tmp_path: Path) -> None:
+    link_console(tmp_path)
+    page = (ROOT / "docs/backups.md").read_text()
+    (tmp_path / "people.json").write_text(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
+    (tmp_path / "people-monday.csv").write_text("id,name\n1,Ann\n2,Bob\n")
+    (tmp_path / "people-tuesday.csv").write_text("id,name\n3,Cid\n")
+    here = {"DATABASE_URL": f"sqlite:///{tmp_path}/console.sqlite3", "LAKE_URL": f"file:{tmp_path}/var/lake"}
+    variables = environment(tmp_path / "var", **here, CELERY_BROKER_URL="memory://")
+    begin = "manage.py migrate --verbosity 0"
+    walk = [(f".venv/bin/python {begin}", ""), *steps(page)]
+    assert len(walk) > 15
+    for (command, shown), answer in zip(walk, typed([command for command, _ in walk], tmp_path, variables)):
+        assert re.fullmatch(as_pattern(shown), answer.strip(), re.DOTALL), f"{command}\n\n{answer}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -158,6 +158,10 @@ def test_a_file_half_in_the_backup_is_loaded_to_its_end_once(load: Loads, settin
     restore = restored("t")
     run.refresh_from_db()
     assert (run.status, run.loaded, restore.rolled_back) == (Status.FAILED, there - 5, [])
+    (problem,) = run.problems
+    assert problem["code"] == "partly-restored"
+    assert f"only {there - 5} rows of it are in the table" in problem["message"]
+    assert f" {2000 - (there - 5)} rows of " in problem["message"], "what the ledger said is told"
     assert load(APPEND, rows(100, 2000, "x"), "t-3.csv").status == Status.REFUSED
     assert len(contents()) == there
     retry(run)

@@ -71,6 +71,8 @@ class Command(ConsoleCommand):
         elif "backups" in result:
             for found in result["backups"]:
                 self.stdout.write("\n".join(backup_lines(found)))
+            if not result["backups"]:
+                self.stdout.write("there is none")
             for problem in result.get("problems", []):
                 self.stdout.write(problem["message"])
         else:
