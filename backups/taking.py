@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from migration_console.lib.audit import record
 from migration_console.lib.errors import Fenced, Problem, conflict, refuse
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import Heartbeat
@@ -27,6 +28,10 @@ from .verify import check_files, read_manifest
 from .working import MAX_TAKEOVERS, failures, note, teller
 
 
+# Triggers of backups that the console asks for; the log is of what people do.
+BY_ITSELF = ("schedule", "restore ")
+
+
 def request_backup(
     table: str, *, user: Any = None, codec: str = "", trigger: str = "command", bell: bool = True
 ) -> Backup:
@@ -41,6 +46,8 @@ def request_backup(
             backup = Backup.objects.create(
                 table=table, under_way=table, codec=codec, requested_by=user, trigger=trigger[:20]
             )
+            if not trigger.startswith(BY_ITSELF):
+                record("backup.requested", backup, user=user, codec=codec, trigger=trigger)
     except IntegrityError:
         under_way = Backup.objects.filter(under_way=table).first()
         # It may have ended between the two statements; then this is a request of its own.
@@ -91,12 +98,12 @@ def _begin(backup: Backup) -> None:
     prefix = f"backups/{backup.table}/{stamp}-{uuid.uuid4().hex[:8]}"
     mine = Backup.objects.filter(backup.held())
     started = {"status": BackupStatus.RUNNING, "prefix": prefix, "started_at": timezone.now(), "waiting_for": ""}
-    if not mine.update(**started, rows_expected=_estimate(backup.table)):
+    if not mine.update(**started, rows_expected=estimate(backup.table)):
         raise Fenced(str(backup))
     backup.refresh_from_db()
 
 
-def _estimate(table: str) -> int:
+def estimate(table: str) -> int:
     """Return about how many rows a table has."""
     schema, _, name = table.rpartition(".")
     with connection.cursor() as cursor:
@@ -131,10 +138,14 @@ def _done(backup: Backup, manifest: Manifest) -> None:
         raise Fenced(str(backup))
 
 
-def cancel_backup(backup: Backup) -> Backup:
-    """Ask a backup to stop; one that nobody works on stops now."""
-    Backup.objects.filter(pk=backup.pk, status__in=Backup.OPEN).update(cancel_requested=True)
-    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.NONE)
+def cancel_backup(backup: Backup, *, user: Any = None) -> Backup:
+    """Ask a backup, or its proof, to stop; one that nobody works on stops now."""
+    with transaction.atomic():
+        mine = Backup.objects.filter(pk=backup.pk)
+        changed = mine.filter(status__in=Backup.OPEN, cancel_requested=False).update(cancel_requested=True)
+        changed += mine.exclude(check_wanted=Check.NONE).update(check_wanted=Check.NONE)
+        if changed:
+            record("backup.cancelled", backup, user=user)
     Backup.objects.filter(Backup.free(), pk=backup.pk, status__in=Backup.OPEN).update(
         status=BackupStatus.CANCELLED, under_way=None, finished_at=timezone.now()
     )
@@ -142,13 +153,37 @@ def cancel_backup(backup: Backup) -> Backup:
     return backup
 
 
-def delete_backup(backup: Backup) -> Backup:
+def newest_verified(name: str) -> Backup | None:
+    """Return the newest backup of a table that was verified."""
+    done = Backup.objects.filter(table=name, status=BackupStatus.DONE, verified_at__isnull=False)
+    return done.order_by("-started_at", "-pk").first()
+
+
+def keep_backup(backup: Backup, kept: bool, *, user: Any = None) -> Backup:
+    """Keep a backup from being deleted by its table's plan, or let it go again."""
+    with transaction.atomic():
+        if Backup.objects.filter(pk=backup.pk, status=BackupStatus.DONE, kept=not kept).update(kept=kept):
+            record("backup.kept" if kept else "backup.released", backup, user=user)
+    backup.refresh_from_db()
+    return backup
+
+
+def delete_backup(
+    backup: Backup, *, user: Any = None, by: str = "person", spare_newest_verified: bool = False
+) -> Backup:
     """Delete a backup's files, the manifest first, so that none counts that is half gone."""
-    if backup.status in Backup.OPEN:
-        raise conflict("under-way", f"{backup} is under way; cancel it first")
-    if backup.restores.filter(under_way__isnull=False).exists():
-        raise conflict("in-use", f"{backup} is being restored")
-    Backup.objects.filter(pk=backup.pk).update(status=BackupStatus.DELETED, check_wanted=Check.NONE)
+    with transaction.atomic():
+        # Locked: whoever restores this very backup comes before, or behind and finds it gone.
+        backup = Backup.objects.select_for_update().get(pk=backup.pk)
+        if backup.status in Backup.OPEN:
+            raise conflict("under-way", f"{backup} is under way; cancel it first")
+        if backup.restores.filter(under_way__isnull=False).exists():
+            raise conflict("in-use", f"{backup} is being restored")
+        if spare_newest_verified and newest_verified(backup.table) == backup:
+            raise conflict("newest-verified", f"{backup} is the newest one of {backup.table} that is known to be whole")
+        if backup.status != BackupStatus.DELETED:
+            Backup.objects.filter(pk=backup.pk).update(status=BackupStatus.DELETED, check_wanted=Check.NONE)
+            record("backup.deleted", backup, user=user, by=by, prefix=backup.prefix)
     delete_files(backup.prefix)
     backup.refresh_from_db()
     return backup
@@ -163,11 +198,15 @@ def delete_files(prefix: str) -> None:
         lake().delete(version)
 
 
-def request_check(backup: Backup, *, rehearse: bool = False, bell: bool = True) -> Backup:
+def request_check(backup: Backup, *, rehearse: bool = False, user: Any = None, bell: bool = True) -> Backup:
     """Ask for the proof of a backup: its files, and on request a restore into a scratch table."""
-    if backup.status != BackupStatus.DONE:
-        raise conflict("not-done", f"{backup} is {backup.status}; there is nothing to verify")
-    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY)
+    with transaction.atomic():
+        done = Backup.objects.filter(pk=backup.pk, status=BackupStatus.DONE)
+        if not done.update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY):
+            backup.refresh_from_db()
+            raise conflict("not-done", f"{backup} is {backup.status}; there is nothing to verify")
+        if user is not None:
+            record("backup.verified", backup, user=user, rehearse=rehearse)
     backup.refresh_from_db()
     if bell:
         ring(backup)

@@ -15,7 +15,9 @@ from migration_console.lib.progress import Progress
 
 from .errors import Damaged, OutOfRange
 from .meter import Tell
-from .models import Backup, Restore
+from .models import Backup, DryRun, Restore
+
+Worked = Backup | Restore | DryRun
 
 log = logging.getLogger(__name__)
 MAX_TAKEOVERS = 5
@@ -27,7 +29,7 @@ class Cancelled(Exception):
     """Somebody asked for the work to stop."""
 
 
-def teller(work: Backup | Restore, heartbeat: Heartbeat, progress: Progress) -> Tell:
+def teller(work: Worked, heartbeat: Heartbeat, progress: Progress) -> Tell:
     """Return what long work tells its rows and bytes; it raises where the work must stop."""
     noted = 0.0
 
@@ -44,7 +46,7 @@ def teller(work: Backup | Restore, heartbeat: Heartbeat, progress: Progress) -> 
     return tell
 
 
-def note(work: Backup | Restore, rows: int, size: int) -> None:
+def note(work: Worked, rows: int, size: int) -> None:
     """Write progress down where the lease is still ours; Cancelled where somebody asked for it."""
     mine = type(work)._default_manager.filter(work.held())
     if not mine.update(rows=rows, bytes=size):
@@ -54,7 +56,7 @@ def note(work: Backup | Restore, rows: int, size: int) -> None:
 
 
 @contextmanager
-def failures(work: Backup | Restore, end: Callable[[str, list[dict[str, str]]], object]) -> Iterator[None]:
+def failures(work: Worked, end: Callable[[str, list[dict[str, str]]], object]) -> Iterator[None]:
     """Turn errors into the end of the work, or into another try; `end` takes a status and problems."""
     try:
         yield
@@ -73,7 +75,7 @@ def failures(work: Backup | Restore, end: Callable[[str, list[dict[str, str]]], 
         _again(work, error, end)
 
 
-def _again(work: Backup | Restore, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
+def _again(work: Worked, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
     """Leave the work to another try; one that fails again and again ends, so that a person sees it."""
     words = f"{type(error).__name__}: {error}"
     log.warning("%s: %s", work, words)
