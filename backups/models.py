@@ -37,6 +37,7 @@ class ListedTable(models.Model):
 
     class Meta:
         ordering = ["name"]
+        verbose_name = "table"
 
     def __str__(self) -> str:
         return self.name

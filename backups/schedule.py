@@ -13,6 +13,7 @@ PRESETS: dict[str, str] = {
     "0 3 * * *": "each day at 03:00",
     "0 3 * * 1-5": "Monday to Friday at 03:00",
     "0 3 * * 0": "each Sunday at 03:00",
+    "0 5 * * 0": "each Sunday at 05:00",
     "0 3 1 * *": "on the first of each month at 03:00",
 }
 # A backup that is due needs time to be taken and verified.

@@ -27,7 +27,6 @@ from .shadow import REHEARSAL, check_shadow, drop_tables, fill_shadow, make_shad
 from .verify import check_files, read_manifest
 from .working import MAX_TAKEOVERS, failures, note, teller
 
-
 # Triggers of backups that the console asks for; the log is of what people do.
 BY_ITSELF = ("schedule", "restore ")
 

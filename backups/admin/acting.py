@@ -20,6 +20,19 @@ class Pages(ReadOnlyAdmin):
     """An admin with pages of its own."""
 
     show_full_result_count = False
+    # What a list says, and what to do, while there is nothing on it.
+    nothing = what_next = ""
+
+    class Media:
+        css = {"all": ["backups/backups.css"]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the list; an empty one names the next step."""
+        if self.has_view_permission(request) and not self.model._default_manager.exists():
+            title = str(self.model._meta.verbose_name_plural).capitalize()
+            return self.page(request, "backups/empty.html", title=title, nothing=self.nothing, next=self.what_next)
+        found: HttpResponse = super().changelist_view(request, extra_context)
+        return found
 
     def routes(self) -> list[tuple[str, Callable[..., Any], str]]:
         """Return addresses below the model's, their views, and the views' names."""

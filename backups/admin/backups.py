@@ -30,11 +30,13 @@ RUNS_SHOWN = 100
 class BackupAdmin(Pages):
     """Backups, newest first."""
 
-    list_display = ["standing", "name", "counted", "size", "codec", "taken", "verified", "rehearsed", "asked"]
+    list_display = ["name", "standing", "counted", "size", "codec", "taken", "verified", "rehearsed", "asked"]
     list_display_links = ["name"]
     list_filter = ["status", "codec", "table"]
     list_select_related = ["requested_by"]
     search_fields = ["table", "prefix"]
+    nothing = "No backup yet"
+    what_next = "Back a table up now, or give it a schedule: then it happens by itself, and each backup is verified."
 
     def routes(self) -> list[tuple[str, Any, str]]:
         """Return the page's part that lives, and what can be done."""
@@ -94,7 +96,9 @@ class BackupAdmin(Pages):
         context = _context(request, object_id)
         backup = context["backup"]
         context["history"] = history(backup)[:20] if request.user.has_perm("migration_console.view_auditentry") else []
-        return self.page(request, "backups/backup.html", title=f"Backup {backup.pk} of {backup.table}", **context)
+        return self.page(
+            request, "backups/backup.html", original=backup, title=f"Backup {backup.pk} of {backup.table}", **context
+        )
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return what changes while a backup is taken or proved."""
@@ -150,7 +154,9 @@ class BackupAdmin(Pages):
             "newest_verified": services.newest_verified(backup.table) == backup,
             "others": len(services.finished(backup.table)) - 1,
         }
-        return self.page(request, "backups/delete.html", title=f"Delete backup {pk} of {backup.table}", **context)
+        return self.page(
+            request, "backups/delete.html", original=backup, title=f"Delete backup {pk} of {backup.table}", **context
+        )
 
 
 def _get(pk: int | str) -> Backup:

@@ -32,11 +32,13 @@ DRY_RUN = "admin:backups_restore_dry_run"
 class RestoreAdmin(Pages):
     """Restores, newest first."""
 
-    list_display = ["standing", "name", "source", "counted", "took", "asked_at", "asked", "again"]
+    list_display = ["name", "standing", "source", "counted", "took", "asked_at", "asked", "again"]
     list_display_links = ["name"]
     list_filter = ["status", "table"]
     list_select_related = ["backup", "requested_by"]
     search_fields = ["table"]
+    nothing = "Nothing has been restored yet"
+    what_next = "Choose a table that has a backup: you see what a restore would change before anything happens."
 
     def routes(self) -> list[tuple[str, Any, str]]:
         """Return the way to a restore, the part of its page that lives, and what can be done."""
@@ -148,7 +150,13 @@ class RestoreAdmin(Pages):
         context = _context(request, object_id)
         restore = context["restore"]
         context["history"] = history(restore)[:20] if request.user.has_perm("migration_console.view_auditentry") else []
-        return self.page(request, "backups/restore.html", title=f"Restore {restore.pk} of {restore.table}", **context)
+        return self.page(
+            request,
+            "backups/restore.html",
+            original=restore,
+            title=f"Restore {restore.pk} of {restore.table}",
+            **context,
+        )
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return what changes while a restore goes on."""

@@ -74,7 +74,7 @@ def mark(word: str, icon: str, at: Any) -> SafeString:
     """Return what was proved of a backup, and when; never by a colour alone."""
     if at is None:
         return format_html('<span class="soft">not {}</span>', word)
-    return format_html("{} {}", badge(Badge(word, "good", icon)), moment(at))
+    return format_html('<span class="proof">{} {}</span>', badge(Badge(word, "good", icon)), moment(at))
 
 
 def verified_mark(backup: Backup) -> SafeString:

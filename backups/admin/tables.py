@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -70,6 +71,7 @@ class ListedTableAdmin(Pages):
         wanted = request.GET.get("q", "").strip()
         found = [name for name in services.candidates() if wanted.lower() in name.lower()]
         context = {"found": found[:MOST_SHOWN], "more": max(len(found) - MOST_SHOWN, 0), "q": wanted}
+        context["schemas"] = connection.vendor == "mysql"
         return self.page(request, "backups/add_table.html", title="Add a table", **context)
 
     def back_up(self, request: HttpRequest, table: str) -> HttpResponseBase:
