@@ -7,15 +7,16 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from .models import Backup, Restore
+from .models import Backup, DryRun, Restore
 
 log = logging.getLogger(__name__)
+TASKS: dict[type, str] = {Backup: "backups.backup", Restore: "backups.restore", DryRun: "backups.dry_run"}
 
 
-def ring(work: Backup | Restore) -> None:
-    """Ring for a backup or a restore once the present transaction is committed."""
+def ring(work: Backup | Restore | DryRun) -> None:
+    """Ring for work once the present transaction is committed."""
     type(work)._default_manager.filter(pk=work.pk).update(rung_at=timezone.now())
-    name = "backups.restore" if isinstance(work, Restore) else "backups.backup"
+    name = TASKS[type(work)]
     transaction.on_commit(lambda: _send(name, work.pk))
 
 

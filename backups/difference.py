@@ -19,7 +19,7 @@ from .decoding import wire_values
 from .digest import row_hashes
 from .encoding import Block, Value, encode_columns
 from .manifest import Manifest
-from .meter import ahead
+from .meter import Tell, ahead, silent
 from .sessions import Session, open_snapshots
 from .shadow import definition_lines
 from .source import batches, describe
@@ -85,8 +85,10 @@ def schema_difference(manifest: Manifest, table: str, create: str) -> tuple[list
     return sorted(then - now), sorted(now - then)
 
 
-def difference(connection: BaseDatabaseWrapper, manifest: Manifest, prefix: str, table: str) -> Difference:
-    """Compare a backup with a table as it is now."""
+def difference(
+    connection: BaseDatabaseWrapper, manifest: Manifest, prefix: str, table: str, tell: Tell = silent
+) -> Difference:
+    """Compare a backup with a table as it is now; `tell` is told the rows of both that were looked at."""
     (session,) = open_snapshots(connection, table, 1)
     try:
         source = describe(connection, session, table)
@@ -99,8 +101,10 @@ def difference(connection: BaseDatabaseWrapper, manifest: Manifest, prefix: str,
             try:
                 for values, count in ahead(_values_now(session, table, columns)):
                     now.add(*_pair(columns, key, values, count))
+                    tell(now.rows, 0)
                 for values, count in ahead(_values_then(manifest, prefix, columns)):
                     then.add(*_pair(columns, key, values, count))
+                    tell(now.rows + then.rows, 0)
                 added, removed, changed = _count(now, then, keyed=bool(key))
             finally:
                 now.close()

@@ -13,6 +13,10 @@ LOOK_SECONDS = 0.25
 T = TypeVar("T")
 
 
+def silent(_rows: int, _size: int) -> None:
+    """Tell nobody."""
+
+
 class Stopped(Exception):
     """Another thread has failed, or the work was cancelled; this one ends too."""
 

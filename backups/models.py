@@ -14,6 +14,8 @@ from migration_console.lib.lease import Leased
 from .container import CODECS, DEFAULT_CODEC
 
 CODEC_CHOICES = [(name, name) for name in CODECS]
+KINDS = ("last", "daily", "weekly", "monthly")
+PLAN_FIELDS = ("schedule", "rehearsal_schedule", "codec", *(f"keep_{kind}" for kind in KINDS))
 
 
 class ListedTable(models.Model):
@@ -36,6 +38,7 @@ class ListedTable(models.Model):
 
     class Meta:
         ordering = ["name"]
+        verbose_name = "table"
 
     def __str__(self) -> str:
         return self.name
@@ -43,7 +46,12 @@ class ListedTable(models.Model):
     @property
     def keeps(self) -> dict[str, int]:
         """Return how many backups are kept of each kind; none at all means that all are kept."""
-        return {kind: getattr(self, f"keep_{kind}") for kind in ("last", "daily", "weekly", "monthly")}
+        return {kind: getattr(self, f"keep_{kind}") for kind in KINDS}
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Return all that the plan says."""
+        return {name: getattr(self, name) for name in PLAN_FIELDS}
 
 
 def how_far(counts: dict[str, int], seconds: float | None, *, going_on: bool) -> dict[str, Any]:
@@ -212,6 +220,34 @@ class Backup(Work):
             "waiting_for": self.waiting_for,
             "problems": self.problems,
         }
+
+
+class DryRun(Work):
+    """What a restore would change, found by a worker: a large table takes longer than a page may."""
+
+    backup = models.ForeignKey(Backup, on_delete=models.CASCADE, related_name="dry_runs")
+    table = models.CharField(max_length=130, help_text="where the rows would go")
+    status = models.CharField(max_length=12, choices=BackupStatus.choices, default=BackupStatus.REQUESTED)
+    result = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        # Whoever may restore may ask what that would change.
+        default_permissions = ()
+        indexes = [models.Index(fields=["status"], name="dry_run_open")]
+
+    def __str__(self) -> str:
+        return f"dry run {self.pk} of {self.table}"
+
+    OPEN = (BackupStatus.REQUESTED, BackupStatus.RUNNING)
+
+    def end(self, status: BackupStatus, **fields: Any) -> bool:
+        """Bring an open dry run to an end; False where it has come to one already."""
+        changed = DryRun.objects.filter(pk=self.pk, status__in=self.OPEN).update(
+            status=status, finished_at=timezone.now(), waiting_for="", **fields
+        )
+        self.refresh_from_db()
+        return bool(changed)
 
 
 class RestoreStatus(models.TextChoices):

@@ -2,21 +2,22 @@
 
 from typing import Any
 
-from celery.schedules import crontab_parser
 from django.db import connection, transaction
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import RowNumber
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
+from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import refuse, unknown
+from migration_console.lib.errors import conflict, refuse, unknown
 from migration_console.lib.tables import is_own, listed, resolve
 
-from .models import Backup, BackupStatus, Check, ListedTable
+from .models import Backup, BackupStatus, Check, ListedTable, Restore
 from .proof import request_check
 from .retention import Kept, reasons_to_keep
+from .schedule import is_late, parsed
 from .taking import delete_backup, request_backup
-
-FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-LIMITS = ((60, 0), (24, 0), (31, 1), (12, 1), (7, 0))
 
 
 def add_table(name: str, *, user: Any = None) -> ListedTable:
@@ -25,10 +26,36 @@ def add_table(name: str, *, user: Any = None) -> ListedTable:
         raise refuse("own-table", f"{name} is the console's own; it can be neither backed up nor restored")
     if read_definition(connection, name) is None:
         raise unknown("unknown-table", f"there is no table {name} in the database")
-    table, _ = ListedTable.objects.get_or_create(name=name, defaults={"created_by": user})
-    ListedTable.objects.filter(pk=table.pk).update(added=True)
+    with transaction.atomic():
+        table, new = ListedTable.objects.get_or_create(name=name, defaults={"created_by": user})
+        if new or ListedTable.objects.filter(pk=table.pk, added=False).update(added=True):
+            record("table.listed", table, user=user)
     table.refresh_from_db()
     return table
+
+
+def candidates() -> list[str]:
+    """Return the tables of the console's database that could be put on the list."""
+    known = {name.lower() for name in listed()}
+    with connection.cursor() as cursor:
+        found = [table.name for table in connection.introspection.get_table_list(cursor) if table.type == "t"]
+    return sorted(name for name in found if name.lower() not in known and not is_own(name))
+
+
+def remove_table(name: str, *, user: Any = None) -> None:
+    """Take a table off the list, and forget its plan; its backups stay in the lake."""
+    table = ListedTable.objects.filter(name=name, added=True).first()
+    if table is None:
+        resolve(name)
+        raise conflict("of-a-dataset", f"{name} is on the list because a dataset loads into it; retire the dataset")
+    open_work = Q(under_way=name) | Q(table=name, lease_until__isnull=False)
+    for kind in (Backup, Restore):
+        if work := kind._default_manager.filter(open_work).first():
+            raise conflict("under-way", f"{work} is under way; wait for it, or cancel it")
+    with transaction.atomic():
+        record("table.unlisted", table, user=user)
+        PeriodicTask.objects.filter(name__in=[f"{what} {name}" for what in ("backup", "rehearse")]).delete()
+        table.delete()
 
 
 def table_plan(name: str) -> ListedTable:
@@ -37,29 +64,33 @@ def table_plan(name: str) -> ListedTable:
     return table
 
 
-def set_plan(name: str, *, user: Any = None, **changes: Any) -> ListedTable:
-    """Change a table's plan: `schedule`, `rehearsal_schedule`, `codec`, `keep_last` and so on."""
+def set_plan(name: str, *, user: Any = None, seen: dict[str, Any] | None = None, **changes: Any) -> ListedTable:
+    """Change a table's plan: `schedule`, `rehearsal_schedule`, `codec`, `keep_last` and so on.
+
+    With `seen`, only where the plan is still as somebody saw it.
+    """
     for schedule in (changes.get("schedule"), changes.get("rehearsal_schedule")):
         _check_schedule(schedule or "")
     with transaction.atomic():
-        table = table_plan(name)
+        table = ListedTable.objects.select_for_update().get(pk=table_plan(name).pk)
+        if seen is not None and seen != table.plan:
+            raise conflict("plan-changed", f"somebody else has changed the plan of {name} meanwhile; look at it again")
+        before = table.plan
         for field, value in changes.items():
             setattr(table, field, value)
         table.save(update_fields=list(changes))
         _beat(table, "backup", "backups.scheduled_backup", table.schedule)
         _beat(table, "rehearse", "backups.scheduled_rehearsal", table.rehearsal_schedule)
+        if table.plan != before:
+            record("table.planned", table, user=user, **table.plan)
     return table
 
 
 def _check_schedule(schedule: str) -> None:
-    parts = schedule.split()
-    if not parts:
+    if not schedule:
         return
     try:
-        if len(parts) != len(FIELDS):
-            raise ValueError("five fields are needed")
-        for part, (size, start) in zip(parts, LIMITS):
-            crontab_parser(size, start).parse(part)
+        parsed(schedule)
     except ValueError as error:
         raise refuse("schedule", f"{schedule!r} is no schedule such as 0 3 * * *: {error}") from None
 
@@ -70,7 +101,7 @@ def _beat(table: ListedTable, what: str, task: str, schedule: str) -> None:
     if not schedule:
         PeriodicTask.objects.filter(name=name).delete()
         return
-    crontab, _ = CrontabSchedule.objects.get_or_create(**dict(zip(FIELDS, schedule.split())), timezone="UTC")
+    crontab, _ = CrontabSchedule.objects.get_or_create(**parsed(schedule), timezone="UTC")
     PeriodicTask.objects.update_or_create(
         name=name, defaults={"task": task, "crontab": crontab, "args": f'["{table.name}"]', "enabled": True}
     )
@@ -95,46 +126,65 @@ def finished(name: str) -> list[Backup]:
     return list(Backup.objects.filter(table=name, status=BackupStatus.DONE).order_by("-started_at", "-pk"))
 
 
-def prune(name: str, *, dry_run: bool = False, keeps: dict[str, int] | None = None) -> list[dict[str, Any]]:
+def prune(
+    name: str,
+    *,
+    dry_run: bool = False,
+    keeps: dict[str, int] | None = None,
+    user: Any = None,
+    expected: set[int] | None = None,
+) -> list[dict[str, Any]]:
     """Delete the backups of a table that its plan no longer keeps; returns all, each with why it stays.
 
-    Backups that an open restore needs stay too.
+    Backups that an open restore needs stay too. With `expected`, only where these very ones would go.
     """
     backups = finished(name)
     kept = [Kept(b.pk, b.taken_at, verified=b.verified_at is not None, pinned=b.kept) for b in backups]
     reasons = reasons_to_keep(kept, keeps if keeps is not None else table_plan(name).keeps)
-    result = []
-    for backup in backups:
-        why = reasons.get(backup.pk, [])
-        if not why and backup.restores.filter(under_way__isnull=False).exists():
-            why = ["being restored"]
-        if not why and not dry_run:
-            delete_backup(backup)
-        result.append({"id": backup.pk, "taken_at": backup.taken_at.isoformat(), "keep": bool(why), "reasons": why})
-    return result
+    restoring = set(Restore.objects.filter(under_way__isnull=False).values_list("backup_id", flat=True))
+    reasons |= {pk: ["being restored"] for pk in restoring if pk not in reasons}
+    going = [backup for backup in backups if backup.pk not in reasons]
+    if expected is not None and expected != {backup.pk for backup in going}:
+        raise conflict("prune-changed", f"the plan would delete other backups of {name} by now; look at them again")
+    for backup in [] if dry_run else going:
+        delete_backup(backup, user=user, by="plan")
+    return [
+        {"id": b.pk, "taken_at": b.taken_at.isoformat(), "keep": b.pk in reasons, "reasons": reasons.get(b.pk, [])}
+        for b in backups
+    ]
 
 
 def tables() -> list[dict[str, Any]]:
     """Return every listed table with its plan and the age of its newest verified backup."""
     plans = {plan.name: plan for plan in ListedTable.objects.all()}
-    return [_table(name, plans.get(name)) for name in sorted(listed())]
+    done = Backup.objects.filter(status=BackupStatus.DONE)
+    counts = dict(done.order_by().values_list("table").annotate(Count("pk")))
+    newest_first = Window(RowNumber(), partition_by="table", order_by=[F("started_at").desc(), F("pk").desc()])
+    verified = done.filter(verified_at__isnull=False).annotate(place=newest_first)
+    newest = {backup.table: backup for backup in verified.filter(place=1).order_by()}
+    return [
+        {**_table(name, plans.get(name) or ListedTable(name=name), newest.get(name)), "backups": counts.get(name, 0)}
+        for name in sorted(listed())
+    ]
 
 
-def _table(name: str, plan: ListedTable | None) -> dict[str, Any]:
-    newest = newest_verified(name)
+def _table(name: str, plan: ListedTable, newest: Backup | None) -> dict[str, Any]:
     return {
         "table": name,
-        "schedule": plan.schedule if plan else "",
-        "rehearsal_schedule": plan.rehearsal_schedule if plan else "",
-        "codec": plan.codec if plan else ListedTable._meta.get_field("codec").default,
-        "keep": plan.keeps if plan else {},
-        "backups": Backup.objects.filter(table=name, status=BackupStatus.DONE).count(),
+        "schedule": plan.schedule,
+        "rehearsal_schedule": plan.rehearsal_schedule,
+        "codec": plan.codec,
+        "keep": plan.keeps if plan.pk else {},
         "newest_verified": newest.pk if newest else None,
         "newest_verified_age": round(newest.age) if newest else None,
+        "standing": standing(plan.schedule, newest),
     }
 
 
-def newest_verified(name: str) -> Backup | None:
-    """Return the newest backup of a table that was verified."""
-    done = Backup.objects.filter(table=name, status=BackupStatus.DONE, verified_at__isnull=False)
-    return done.order_by("-started_at", "-pk").first()
+def standing(schedule: str, newest: Backup | None) -> str:
+    """Return how a table is protected: good, stale by its own schedule, unplanned where it has none, or none."""
+    if newest is None:
+        return "none"
+    if not schedule:
+        return "unplanned"
+    return "stale" if is_late(schedule, newest.taken_at, timezone.now()) else "good"

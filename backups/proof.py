@@ -4,8 +4,10 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
+from migration_console.lib.audit import record
 from migration_console.lib.errors import Fenced, Problem, conflict
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.progress import Progress, no_progress
@@ -20,11 +22,15 @@ from .verify import check_files, read_manifest
 from .working import MAX_TAKEOVERS, Cancelled, failures, telling
 
 
-def request_check(backup: Backup, *, rehearse: bool = False, bell: bool = True) -> Backup:
+def request_check(backup: Backup, *, rehearse: bool = False, user: Any = None, bell: bool = True) -> Backup:
     """Ask for the proof of a backup: its files, and on request a restore into a scratch table."""
-    if backup.status != BackupStatus.DONE:
-        raise conflict("not-done", f"{backup} is {backup.status}; there is nothing to verify")
-    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY)
+    with transaction.atomic():
+        done = Backup.objects.filter(pk=backup.pk, status=BackupStatus.DONE)
+        if not done.update(check_wanted=Check.REHEARSE if rehearse else Check.VERIFY):
+            backup.refresh_from_db()
+            raise conflict("not-done", f"{backup} is {backup.status}; there is nothing to verify")
+        if user is not None:
+            record("backup.verified", backup, user=user, rehearse=rehearse)
     backup.refresh_from_db()
     if bell:
         ring(backup)

@@ -46,7 +46,7 @@ def plan(manifest: Manifest, table: str) -> Plan:
         return Plan("create", [], [])
     (session,) = open_snapshots(connection, table, 1)
     try:
-        source = describe(connection, session, table)
+        source = describe(connection, session, table, rows=False)
     finally:
         session.close()
     then, now = schema_difference(manifest, table, source.create)

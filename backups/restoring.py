@@ -6,19 +6,23 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Problem, conflict, refuse, unknown
+from migration_console.lib.errors import Problem, Refused, conflict, refuse, unknown
 from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
+from migration_console.lib.swap import check_exchange
 from migration_console.lib.tables import is_own, resolve
 
 from .bell import ring
 from .difference import difference
 from .errors import Damaged
 from .manifest import Manifest
+from .meter import Tell, silent
 from .models import Backup, BackupStatus, Restore, RestoreStatus
 from .restore import (
+    Plan,
     bring_triggers,
     check_plan,
     drop_replaced,
@@ -57,7 +61,8 @@ def find_backup(table: str, backup: int | str = LATEST) -> Backup:
     return found
 
 
-def _manifest(backup: Backup) -> Manifest:
+def manifest_of(backup: Backup) -> Manifest:
+    """Return what a backup holds; Refused where it cannot be believed."""
     try:
         manifest = read_manifest(backup.prefix, backup.manifest_sha256)
     except Damaged as damage:
@@ -67,7 +72,7 @@ def _manifest(backup: Backup) -> Manifest:
     return manifest
 
 
-def _target(table: str, into: str | None) -> str:
+def target_of(table: str, into: str | None) -> str:
     """Return where the rows go: the table itself, a listed one, or a new one."""
     if not into or into == table:
         return table
@@ -89,15 +94,18 @@ def request_restore(
 ) -> Restore:
     """Ask for a restore; the same plan that is under way already is the answer to a second request."""
     chosen = find_backup(resolve(table), backup)
-    target = _target(table, into)
+    target = target_of(table, into)
     same = Restore.objects.filter(under_way=target).first()
     if same is not None and same.backup_id == chosen.pk:
         return same
     if same is not None:
         raise conflict("under-way", f"{same} from {same.backup} is under way; wait for it, or cancel it")
-    check_plan(plan(_manifest(chosen), target), target, take_schema=take_schema)
+    check_plan(plan(manifest_of(chosen), target), target, take_schema=take_schema)
     try:
         with transaction.atomic():
+            # Locked: whoever deletes this very backup comes before, or behind and finds it in use.
+            if not Backup.objects.select_for_update().filter(pk=chosen.pk, status=BackupStatus.DONE).first():
+                raise unknown("unknown-backup", f"{chosen} was deleted just now")
             restore = Restore.objects.create(
                 backup=chosen,
                 table=target,
@@ -108,6 +116,8 @@ def request_restore(
                 trigger=trigger[:20],
                 rows_expected=chosen.rows,
             )
+            how = {"backup": chosen.pk, "back_up_first": back_up_first, "take_schema": take_schema}
+            record("restore.requested", restore, user=user, **how, trigger=trigger)
     except IntegrityError:  # another request got there first: answer as if this one had come behind it
         return request_restore(table, backup=chosen.pk, into=into, user=user, take_schema=take_schema, bell=bell)
     if bell:
@@ -118,22 +128,35 @@ def request_restore(
 def dry_run(table: str, *, backup: int | str = LATEST, into: str | None = None) -> dict[str, Any]:
     """Return what a restore would change; changes nothing."""
     chosen = find_backup(resolve(table), backup)
-    target, manifest = _target(table, into), _manifest(chosen)
+    return foresee(chosen, target_of(table, into))
+
+
+def outlook(manifest: Manifest, target: str) -> tuple[Plan, list[str]]:
+    """Return how a backup would get into a table, and what forbids it; no row is looked at."""
     found = plan(manifest, target)
-    result: dict[str, Any] = {"backup": chosen.pk, "table": target, "how": found.how, "problems": []}
     try:
         check_plan(found, target, take_schema=found.how != "exchange")
-    except Exception as refused:
-        result["problems"] = [str(refused)]
+        if found.how == "exchange" and (definition := read_definition(connection, target)):
+            check_exchange(connection, definition, manifest.rows)
+    except Refused as refused:
+        return found, [problem.message for problem in refused.problems]
+    return found, []
+
+
+def foresee(chosen: Backup, target: str, tell: Tell = silent) -> dict[str, Any]:
+    """Return what a restore would change; every row of both sides is looked at."""
+    manifest = manifest_of(chosen)
+    found, problems = outlook(manifest, target)
+    result: dict[str, Any] = {"backup": chosen.pk, "table": target, "how": found.how, "problems": problems}
     if found.how == "create":
         counts = {"rows_now": 0, "rows_then": manifest.rows, "added": manifest.rows, "removed": 0, "changed": 0}
         return {**result, **counts, "only_then": [], "only_now": [], "roll_back": [], "waits_for": []}
     then = manifest.runs if target == chosen.table else ()
     known = {run["run"] for run in then} - {run["run"] for run in ledger().strangers(target, then)}
-    now = ledger().contents(_ask, target)
+    now = ledger().contents(ask, target)
     return {
         **result,
-        **difference(connection, manifest, chosen.prefix, target).as_dict(),
+        **difference(connection, manifest, chosen.prefix, target, tell).as_dict(),
         "only_then": found.only_then,
         "only_now": found.only_now,
         "roll_back": [run for run in now if run["run"] not in known],
@@ -141,7 +164,8 @@ def dry_run(table: str, *, backup: int | str = LATEST, into: str | None = None) 
     }
 
 
-def _ask(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+def ask(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+    """Ask the console's own session."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
@@ -246,11 +270,12 @@ def _let_go(restore: Restore, status: RestoreStatus, **fields: Any) -> bool:
     return ended
 
 
-def cancel_restore(restore: Restore) -> Restore:
+def cancel_restore(restore: Restore, *, user: Any = None) -> Restore:
     """Ask a restore to stop; one that has begun to swap goes on to its end."""
-    Restore.objects.filter(pk=restore.pk, status__in=Restore.OPEN).exclude(status__in=TOO_LATE).update(
-        cancel_requested=True
-    )
+    stoppable = Restore.objects.filter(pk=restore.pk, status__in=Restore.OPEN).exclude(status__in=TOO_LATE)
+    with transaction.atomic():
+        if stoppable.filter(cancel_requested=False).update(cancel_requested=True):
+            record("restore.cancelled", restore, user=user)
     restore.refresh_from_db()
     if restore.cancel_requested:
         # Whoever works on it sees the wish at its next block; where nobody does, this ends it now.
@@ -259,12 +284,17 @@ def cancel_restore(restore: Restore) -> Restore:
     return restore
 
 
-def load_again(restore: Restore) -> list[int]:
+def load_again(restore: Restore, *, user: Any = None) -> list[int]:
     """Load the files of the runs that a restore rolled back once more, in one action; return the new runs."""
     if restore.status != RestoreStatus.DONE:
         raise conflict("not-done", f"{restore} is {restore.status}")
     runs = ledger().load_again(restore.rolled_back)
-    loaded = [*restore.loaded_again, *runs]
-    Restore.objects.filter(pk=restore.pk).update(loaded_again=loaded)
+    with transaction.atomic():
+        # Locked: of two who ask at once, each adds its own runs.
+        locked = Restore.objects.select_for_update().get(pk=restore.pk)
+        locked.loaded_again = [*locked.loaded_again, *runs]
+        locked.save(update_fields=["loaded_again"])
+        if runs:
+            record("restore.loaded_again", restore, user=user, runs=runs)
     restore.refresh_from_db()
     return runs

@@ -52,8 +52,11 @@ class Source:
         return cut_column(self.definition)
 
 
-def describe(connection: BaseDatabaseWrapper, session: Session, table: str) -> Source:
-    """Return a table as the session sees it; Refused where it cannot be kept whole."""
+def describe(connection: BaseDatabaseWrapper, session: Session, table: str, *, rows: bool = True) -> Source:
+    """Return a table as the session sees it; Refused where it cannot be kept whole.
+
+    Without `rows` no row is looked at: dates that are none do not show in the columns then.
+    """
     definition = read_definition(connection, table)
     if definition is None:
         raise unknown("unknown-table", f"there is no table {table} in the database")
@@ -62,10 +65,12 @@ def describe(connection: BaseDatabaseWrapper, session: Session, table: str) -> S
             "engine",
             f"{table} is no InnoDB table ({definition.engine}); nothing else can be read as it was at one moment",
         )
-    return _mysql(session, table, definition) if connection.vendor == "mysql" else _sqlite(session, table, definition)
+    if connection.vendor == "mysql":
+        return _mysql(session, table, definition, rows=rows)
+    return _sqlite(session, table, definition)
 
 
-def _mysql(session: Session, table: str, definition: TableDefinition) -> Source:
+def _mysql(session: Session, table: str, definition: TableDefinition, *, rows: bool) -> Source:
     ((create,),) = [row[1:2] for row in session.ask(f"SHOW CREATE TABLE {quote(table)}")]
     if "WITH SYSTEM VERSIONING" in create:
         raise refuse("system-versioned", f"{table} keeps its history by itself; a backup would lose it")
@@ -80,9 +85,10 @@ def _mysql(session: Session, table: str, definition: TableDefinition) -> Source:
     ((estimate,),) = session.ask(
         f"SELECT COALESCE(table_rows, 0) FROM information_schema.tables WHERE {at}", (schema, name)
     )
+    columns = [_column(table, n, kind, null == "YES") for n, kind, null, _ in kept]
     return Source(
         table=table,
-        columns=_as_kept(session, table, [_column(table, n, kind, null == "YES") for n, kind, null, _ in kept]),
+        columns=_as_kept(session, table, columns) if rows else tuple(named(columns)),
         definition=definition,
         create=create,
         triggers=_triggers(session, table),

@@ -12,7 +12,8 @@ from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.statements import quote
 
 from .bell import ring
-from .models import Backup, BackupStatus, Restore
+from .dryrun import forget_old_dry_runs
+from .models import Backup, BackupStatus, DryRun, Restore
 from .restoring import bring_back
 from .shadow import REHEARSAL, SHADOW
 from .taking import take
@@ -20,23 +21,25 @@ from .taking import take
 STRAY = re.compile(rf"({SHADOW}|{REHEARSAL})([0-9]+)_([0-9]+)")
 
 
-def unfinished() -> list[Backup | Restore]:
+def unfinished() -> list[Backup | Restore | DryRun]:
     """Return what has not come to its end, oldest first."""
     asked = Q(status=BackupStatus.DONE) & ~Q(check_wanted="")
     backups = Backup.objects.filter(Q(status__in=Backup.OPEN) | asked).order_by("pk")
-    return [*backups, *Restore.objects.filter(status__in=Restore.OPEN).order_by("pk")]
+    restores = Restore.objects.filter(status__in=Restore.OPEN).order_by("pk")
+    return [*backups, *restores, *DryRun.objects.filter(status__in=DryRun.OPEN).order_by("pk")]
 
 
-def sweep(*, everything: bool = False) -> list[Backup | Restore]:
+def sweep(*, everything: bool = False) -> list[Backup | Restore | DryRun]:
     """Ring for all that nobody works on; with `everything`, also for what was rung for just now."""
     late = timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS)
-    left = []
+    left: list[Backup | Restore | DryRun] = []
     for work in unfinished():
         free = type(work)._default_manager.filter(work.free(), pk=work.pk).exists()
         if free and (everything or work.rung_at is None or work.rung_at < late or work.lease_until is not None):
             ring(work)
             left.append(work)
     _drop_strays()
+    forget_old_dry_runs()
     return left
 
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from migration_console.lib.audit import record
 from migration_console.lib.errors import Fenced, Problem, conflict, refuse
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import Heartbeat
@@ -21,6 +22,9 @@ from .manifest import NAME, Manifest
 from .models import Backup, BackupStatus, Check, ListedTable
 from .proof import check
 from .working import MAX_TAKEOVERS, failures, note, teller
+
+# Triggers of backups that the console asks for; the log is of what people do.
+BY_ITSELF = ("schedule", "restore ")
 
 
 def request_backup(
@@ -37,6 +41,8 @@ def request_backup(
             backup = Backup.objects.create(
                 table=table, under_way=table, codec=codec, requested_by=user, trigger=trigger[:20]
             )
+            if not trigger.startswith(BY_ITSELF):
+                record("backup.requested", backup, user=user, codec=codec, trigger=trigger)
     except IntegrityError:
         under_way = Backup.objects.filter(under_way=table).first()
         # It may have ended between the two statements; then this is a request of its own.
@@ -92,12 +98,12 @@ def _begin(backup: Backup) -> None:
     prefix = f"backups/{backup.table}/{stamp}-{uuid.uuid4().hex[:8]}"
     mine = Backup.objects.filter(backup.held())
     started = {"status": BackupStatus.RUNNING, "prefix": prefix, "started_at": timezone.now(), "waiting_for": ""}
-    if not mine.update(**started, rows_expected=_estimate(backup.table)):
+    if not mine.update(**started, rows_expected=estimate(backup.table)):
         raise Fenced(str(backup))
     backup.refresh_from_db()
 
 
-def _estimate(table: str) -> int:
+def estimate(table: str) -> int:
     """Return about how many rows a table has."""
     schema, _, name = table.rpartition(".")
     with connection.cursor() as cursor:
@@ -132,23 +138,51 @@ def _done(backup: Backup, manifest: Manifest) -> None:
         raise Fenced(str(backup))
 
 
-def cancel_backup(backup: Backup) -> Backup:
-    """Ask a backup to stop; one that nobody works on stops now."""
-    Backup.objects.filter(pk=backup.pk, status__in=Backup.OPEN).update(cancel_requested=True)
-    Backup.objects.filter(pk=backup.pk).update(check_wanted=Check.NONE)
+def cancel_backup(backup: Backup, *, user: Any = None) -> Backup:
+    """Ask a backup, or its proof, to stop; one that nobody works on stops now."""
+    with transaction.atomic():
+        mine = Backup.objects.filter(pk=backup.pk)
+        changed = mine.filter(status__in=Backup.OPEN, cancel_requested=False).update(cancel_requested=True)
+        changed += mine.exclude(check_wanted=Check.NONE).update(check_wanted=Check.NONE)
+        if changed:
+            record("backup.cancelled", backup, user=user)
     # Whoever works on it sees the wish at its next block; where nobody does, this ends it now.
     take(backup.pk)
     backup.refresh_from_db()
     return backup
 
 
-def delete_backup(backup: Backup) -> Backup:
+def newest_verified(name: str) -> Backup | None:
+    """Return the newest backup of a table that was verified."""
+    done = Backup.objects.filter(table=name, status=BackupStatus.DONE, verified_at__isnull=False)
+    return done.order_by("-started_at", "-pk").first()
+
+
+def keep_backup(backup: Backup, kept: bool, *, user: Any = None) -> Backup:
+    """Keep a backup from being deleted by its table's plan, or let it go again."""
+    with transaction.atomic():
+        if Backup.objects.filter(pk=backup.pk, status=BackupStatus.DONE, kept=not kept).update(kept=kept):
+            record("backup.kept" if kept else "backup.released", backup, user=user)
+    backup.refresh_from_db()
+    return backup
+
+
+def delete_backup(
+    backup: Backup, *, user: Any = None, by: str = "person", spare_newest_verified: bool = False
+) -> Backup:
     """Delete a backup's files, the manifest first, so that none counts that is half gone."""
-    if backup.status in Backup.OPEN:
-        raise conflict("under-way", f"{backup} is under way; cancel it first")
-    if backup.restores.filter(under_way__isnull=False).exists():
-        raise conflict("in-use", f"{backup} is being restored")
-    Backup.objects.filter(pk=backup.pk).update(status=BackupStatus.DELETED, check_wanted=Check.NONE)
+    with transaction.atomic():
+        # Locked: whoever restores this very backup comes before, or behind and finds it gone.
+        backup = Backup.objects.select_for_update().get(pk=backup.pk)
+        if backup.status in Backup.OPEN:
+            raise conflict("under-way", f"{backup} is under way; cancel it first")
+        if backup.restores.filter(under_way__isnull=False).exists():
+            raise conflict("in-use", f"{backup} is being restored")
+        if spare_newest_verified and newest_verified(backup.table) == backup:
+            raise conflict("newest-verified", f"{backup} is the newest one of {backup.table} that is known to be whole")
+        if backup.status != BackupStatus.DELETED:
+            Backup.objects.filter(pk=backup.pk).update(status=BackupStatus.DELETED, check_wanted=Check.NONE)
+            record("backup.deleted", backup, user=user, by=by, prefix=backup.prefix)
     delete_files(backup.prefix)
     backup.refresh_from_db()
     return backup

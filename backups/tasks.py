@@ -21,6 +21,12 @@ def restore(pk: int) -> None:
     services.bring_back(pk)
 
 
+@shared_task(name="backups.dry_run", **BELL)
+def dry_run(pk: int) -> None:
+    """Find out what a restore would change."""
+    services.try_out(pk)
+
+
 @shared_task(name="backups.scheduled_backup", **BELL)
 def scheduled_backup(table: str) -> None:
     """Back a table up as its plan says."""

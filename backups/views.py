@@ -99,9 +99,9 @@ class OneBackup(Address):
         return Response(get_backup(pk).as_dict())
 
     @extend_schema(summary="Delete a backup's files", responses={204: None})
-    def delete(self, _request: Request, pk: int) -> Response:
+    def delete(self, request: Request, pk: int) -> Response:
         """Delete it."""
-        services.delete_backup(get_backup(pk))
+        services.delete_backup(get_backup(pk), user=request.user)
         return Response(status=204)
 
 
@@ -114,7 +114,7 @@ class VerifyBackup(Address):
     def post(self, request: Request, pk: int) -> Response:
         """Ask a worker for it."""
         body = parse(CheckIn, request.data or {})
-        services.request_check(get_backup(pk), rehearse=body.rehearse)
+        services.request_check(get_backup(pk), rehearse=body.rehearse, user=request.user)
         return Response(get_backup(pk).as_dict(), status=202)
 
 
@@ -124,9 +124,9 @@ class CancelBackup(Address):
     permissions: ClassVar = {"POST": "backups.change_backup"}
 
     @extend_schema(summary="Stop a backup; nothing of it counts", request=None, responses={202: BackupOut})
-    def post(self, _request: Request, pk: int) -> Response:
+    def post(self, request: Request, pk: int) -> Response:
         """Ask it to stop; one that has finished stays as it is."""
-        services.cancel_backup(get_backup(pk))
+        services.cancel_backup(get_backup(pk), user=request.user)
         return Response(get_backup(pk).as_dict(), status=202)
 
 
@@ -147,7 +147,7 @@ class CancelRestore(Address):
     permissions: ClassVar = {"POST": "backups.change_restore"}
 
     @extend_schema(summary="Stop a restore before the swap", request=None, responses={202: RestoreOut})
-    def post(self, _request: Request, pk: int) -> Response:
+    def post(self, request: Request, pk: int) -> Response:
         """Ask it to stop; one that has swapped goes on to its end."""
-        services.cancel_restore(get_restore(pk))
+        services.cancel_restore(get_restore(pk), user=request.user)
         return Response(get_restore(pk).as_dict(), status=202)

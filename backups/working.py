@@ -16,7 +16,9 @@ from migration_console.lib.progress import Progress
 
 from .errors import Damaged, OutOfRange
 from .meter import Tell
-from .models import Backup, Restore
+from .models import Backup, DryRun, Restore
+
+Worked = Backup | Restore | DryRun
 
 log = logging.getLogger(__name__)
 MAX_TAKEOVERS = 5
@@ -28,12 +30,12 @@ class Cancelled(Exception):
     """Somebody asked for the work to stop."""
 
 
-def teller(work: Backup | Restore, heartbeat: Heartbeat, progress: Progress) -> Tell:
+def teller(work: Worked, heartbeat: Heartbeat, progress: Progress) -> Tell:
     """Return what long work tells its rows and bytes; it raises where the work must stop."""
     return telling(work, heartbeat, lambda rows, _: progress(rows, work.rows_expected), partial(note, work))
 
 
-def telling(work: Backup | Restore, heartbeat: Heartbeat, show: Tell, write: Tell) -> Tell:
+def telling(work: Worked, heartbeat: Heartbeat, show: Tell, write: Tell) -> Tell:
     """Return a Tell that shows each step, writes some of them down, and raises where the lease was lost."""
     noted = 0.0
 
@@ -50,7 +52,7 @@ def telling(work: Backup | Restore, heartbeat: Heartbeat, show: Tell, write: Tel
     return tell
 
 
-def note(work: Backup | Restore, rows: int, size: int) -> None:
+def note(work: Worked, rows: int, size: int) -> None:
     """Write progress down where the lease is still ours; Cancelled where somebody asked for it."""
     mine = type(work)._default_manager.filter(work.held())
     if not mine.update(rows=rows, bytes=size):
@@ -60,7 +62,7 @@ def note(work: Backup | Restore, rows: int, size: int) -> None:
 
 
 @contextmanager
-def failures(work: Backup | Restore, end: Callable[[str, list[dict[str, str]]], object]) -> Iterator[None]:
+def failures(work: Worked, end: Callable[[str, list[dict[str, str]]], object]) -> Iterator[None]:
     """Turn errors into the end of the work, or into another try; `end` takes a status and problems."""
     try:
         yield
@@ -79,7 +81,7 @@ def failures(work: Backup | Restore, end: Callable[[str, list[dict[str, str]]], 
         _again(work, error, end)
 
 
-def _again(work: Backup | Restore, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
+def _again(work: Worked, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
     """Leave the work to another try; one that fails again and again ends, so that a person sees it.
 
     A worker that was taken over finds its tables gone, and fails: that is no failure of the work.

@@ -40,6 +40,7 @@ BACKUPS_FLOW = [
     ["tasks", "console", "gauges", "serializers", "filters"],
     ["sweeper"],
     ["services"],
+    ["dryrun"],
     ["plans", "restoring", "adopting"],
     ["taking", "restore"],
     ["proof"],
@@ -50,7 +51,7 @@ BACKUPS_FLOW = [
     ["sessions", "manifest", "models"],
     ["digest", "decoding"],
     ["encoding"],
-    ["meter", "retention", "container"],
+    ["meter", "retention", "container", "schedule"],
     ["avro_schema"],
     ["errors"],
 ]

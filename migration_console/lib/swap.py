@@ -99,19 +99,11 @@ def rename_sql(table: str, run: int) -> str:
 
 def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, staging: str, names: Sequence[str]) -> None:
     """Replace all rows inside the caller's transaction; refused where children would lose their parents."""
-    if {"INSERT", "DELETE"} & set(table.triggers):
-        raise refuse("triggers", f"{table.name} has INSERT or DELETE triggers; its rows cannot be exchanged unseen")
-    if connection.vendor == "sqlite" and (acting := acting_children(connection, table)):
-        message = f"{', '.join(acting)} would lose rows: a foreign key acts ON DELETE, which cannot be held back here"
-        raise refuse("orphans", message)
     columns = columns_sql(names)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {quote(staging)}")
         (count,) = cursor.fetchone()
-        if count > MAX_EXCHANGED:
-            raise refuse(
-                "too-large", f"{table.name} is referenced by others and has over {MAX_EXCHANGED} rows to exchange"
-            )
+        check_exchange(connection, table, count)
         mysql = connection.vendor == "mysql"
         cursor.execute("SET foreign_key_checks=0" if mysql else "PRAGMA defer_foreign_keys=ON")
         try:
@@ -124,6 +116,17 @@ def exchange(connection: BaseDatabaseWrapper, table: TableDefinition, staging: s
         finally:
             if mysql:
                 cursor.execute("SET foreign_key_checks=1")
+
+
+def check_exchange(connection: BaseDatabaseWrapper, table: TableDefinition, rows: int) -> None:
+    """Refuse to exchange the rows of a table for so many others where that is known to go wrong."""
+    if {"INSERT", "DELETE"} & set(table.triggers):
+        raise refuse("triggers", f"{table.name} has INSERT or DELETE triggers; its rows cannot be exchanged unseen")
+    if connection.vendor == "sqlite" and (acting := acting_children(connection, table)):
+        message = f"{', '.join(acting)} would lose rows: a foreign key acts ON DELETE, which cannot be held back here"
+        raise refuse("orphans", message)
+    if rows > MAX_EXCHANGED:
+        raise refuse("too-large", f"{table.name} is referenced by others and has over {MAX_EXCHANGED} rows to exchange")
 
 
 def acting_children(connection: BaseDatabaseWrapper, table: TableDefinition) -> list[str]:

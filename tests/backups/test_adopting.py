@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from backups.models import Backup, ListedTable, Restore
-from backups.restoring import _ask
+from backups.restoring import ask
 from backups.services import adopt, bring_back, finished, request_backup, request_restore
 from ingest.models import Batch, Part, Reject, Run
 from migration_console.lib.bucket import Bucket
@@ -98,7 +98,7 @@ def test_rows_of_files_that_the_ledger_has_lost_are_told(load: Loads) -> None:
 
 def test_a_run_of_another_console_is_not_taken_for_one_of_the_same_number(load: Loads) -> None:
     mine = load(APPEND, rows(0, 5, "mine"), "t-1.csv")
-    (contained,) = ledger().contents(_ask, "t")
+    (contained,) = ledger().contents(ask, "t")
     assert ledger().strangers("t", [contained]) == []
     theirs: ContainedRun = {**contained, "sha256": "0" * 64}
     assert ledger().strangers("t", [theirs]) == [theirs]

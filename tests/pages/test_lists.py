@@ -17,7 +17,6 @@ SMALL: dict[str, Any] = {
     },
 }
 LISTS = ["dataset", "schemaversion", "run", "reject"]
-BACKUP_LISTS = ["listedtable", "backup", "restore"]
 
 
 def test_from_the_run_to_its_rejects(page: Page, load: Loads) -> None:
@@ -51,24 +50,6 @@ def test_an_empty_console_opens_every_list(page: Page) -> None:
         answer = page.goto(f"/admin/ingest/{name}/")
         assert answer is not None
         assert answer.ok
-
-
-def test_the_lists_of_backups(page: Page, load: Loads) -> None:
-    from backups.services import bring_back, request_backup, request_restore, set_plan, take
-
-    load(SMALL, "id,text\n1,fine\n")
-    set_plan("small", keep_last=3)
-    backup = take(request_backup("small").pk)
-    bring_back(request_restore("small").pk)
-    for name in BACKUP_LISTS:
-        page.goto(f"/admin/backups/{name}/")
-        assert "small" in page.inner_text("#result_list")
-        page.click("#result_list tbody a >> nth=0")
-        assert page.locator("input[name=_save]").count() == 0
-        assert page.request.get(f"/admin/backups/{name}/add/").status == 403
-    page.goto("/admin/backups/backup/")
-    assert "deflate" in page.inner_text("#result_list")
-    assert backup.rows == 1
 
 
 def test_a_file_is_loaded_from_the_list_of_runs(page: Page, load: Loads, tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Dry runs that a worker does, and the restore that was decided upon by one."""
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from migration_console.lib.errors import Problem, conflict
+from migration_console.lib.lease import Heartbeat
+from migration_console.lib.ledger import ledger
+from migration_console.lib.progress import Progress, no_progress
+from migration_console.lib.tables import resolve
+
+from .bell import ring
+from .models import Backup, BackupStatus, DryRun, Restore
+from .restoring import ask, find_backup, foresee, manifest_of, outlook, request_restore, target_of
+from .taking import estimate
+from .working import MAX_TAKEOVERS, failures, teller
+
+# How long people may think about what they were shown.
+GOOD_FOR = timedelta(hours=1)
+KEPT_FOR = timedelta(days=7)
+
+
+def request_dry_run(
+    table: str, *, backup: int | str = "latest", into: str | None = None, user: Any = None, bell: bool = True
+) -> DryRun:
+    """Ask what a restore would change; the same question that is being answered already is not asked twice."""
+    chosen = find_backup(resolve(table), backup)
+    target = target_of(table, into)
+    same = DryRun.objects.filter(status__in=DryRun.OPEN, backup=chosen, table=target, requested_by=user).first()
+    if same is not None:
+        return same
+    seen = DryRun.objects.create(
+        backup=chosen, table=target, requested_by=user, trigger="page", rows_expected=chosen.rows
+    )
+    if bell:
+        ring(seen)
+    return seen
+
+
+def try_out(pk: int, progress: Progress = no_progress) -> DryRun:
+    """Find out what a restore would change; a dry run that was interrupted begins again."""
+    seen = DryRun.objects.select_related("backup").get(pk=pk)
+    if seen.status in DryRun.OPEN and seen.claim():
+        with seen.holding() as heartbeat, failures(seen, lambda status, why: _end(seen, status, why)):
+            _try_out(seen, heartbeat, progress)
+    seen.refresh_from_db()
+    return seen
+
+
+def _end(seen: DryRun, status: str, problems: list[dict[str, str]]) -> None:
+    seen.end(BackupStatus(status), problems=problems)
+
+
+def _try_out(seen: DryRun, heartbeat: Heartbeat, progress: Progress) -> None:
+    if seen.cancel_requested:
+        seen.end(BackupStatus.CANCELLED)
+        return
+    if seen.takeovers > MAX_TAKEOVERS:
+        message = f"{MAX_TAKEOVERS} workers died or failed while comparing; see their logs"
+        seen.end(BackupStatus.FAILED, problems=[Problem("takeovers", message).as_dict()])
+        return
+    # Taken before the rows are compared: what changes meanwhile shows as a change.
+    stand = _stand(seen.backup, seen.table)
+    expected = seen.backup.rows + estimate(seen.table)
+    begun = {"status": BackupStatus.RUNNING, "started_at": timezone.now(), "waiting_for": "", "rows": 0}
+    DryRun.objects.filter(seen.held()).update(**begun, rows_expected=expected)
+    seen.refresh_from_db()
+    result = foresee(seen.backup, seen.table, teller(seen, heartbeat, progress))
+    DryRun.objects.filter(seen.held(), status=BackupStatus.RUNNING).update(
+        status=BackupStatus.DONE, finished_at=timezone.now(), result={**result, "stand": stand}
+    )
+
+
+def _stand(backup: Backup, target: str) -> str:
+    """Return a digest of all that is quickly known of a table: its definition, and what was loaded into it."""
+    found, problems = outlook(manifest_of(backup), target)
+    runs = (
+        sorted([run["run"], run["loaded"]] for run in ledger().contents(ask, target)) if found.how != "create" else []
+    )
+    return hashlib.sha256(json.dumps([vars(found), problems, runs]).encode()).hexdigest()
+
+
+def cancel_dry_run(seen: DryRun) -> DryRun:
+    """Ask a dry run to stop; one that nobody works on stops now."""
+    DryRun.objects.filter(pk=seen.pk, status__in=DryRun.OPEN).update(cancel_requested=True)
+    DryRun.objects.filter(DryRun.free(), pk=seen.pk, status__in=DryRun.OPEN).update(
+        status=BackupStatus.CANCELLED, finished_at=timezone.now()
+    )
+    seen.refresh_from_db()
+    return seen
+
+
+def restore_as_seen(seen: DryRun, *, user: Any, back_up_first: bool = True, take_schema: bool = False) -> Restore:
+    """Ask for the restore whose dry run somebody has seen; Conflict where the table is no longer as it was then."""
+    again = "make the dry run again"
+    if seen.status != BackupStatus.DONE:
+        raise conflict("not-done", f"{seen} is {seen.status}; {again}")
+    if seen.result["problems"]:
+        raise conflict("refused", "; ".join(seen.result["problems"]))
+    under_way = Restore.objects.filter(under_way=seen.table, backup=seen.backup).first()
+    if under_way is not None:
+        return under_way
+    if seen.finished_at is None or timezone.now() - seen.finished_at > GOOD_FOR:
+        raise conflict("too-old", f"the dry run is older than an hour; {again}")
+    find_backup(seen.backup.table, seen.backup_id)
+    if _stand(seen.backup, seen.table) != seen.result["stand"]:
+        raise conflict("table-changed", f"{seen.table} has changed since the dry run; {again}")
+    return request_restore(
+        seen.backup.table, backup=seen.backup_id, into=seen.table, user=user, trigger="page",
+        back_up_first=back_up_first, take_schema=take_schema,
+    )  # fmt: skip
+
+
+def forget_old_dry_runs() -> None:
+    """Delete what nobody decides upon any more."""
+    DryRun.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).exclude(status__in=DryRun.OPEN).delete()
