@@ -61,7 +61,7 @@ def routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[tupl
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver) and route != "admin/":
             yield from routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
+        elif isinstance(pattern, URLPattern) and not route.startswith("admin/"):
             yield route, pattern.callback
 
 
