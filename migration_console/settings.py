@@ -110,6 +110,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.https
 PROXIES = ENV.proxies
 if PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Where the way in leads when nobody was on the way to some page.
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
 # A link for a first password is good for so long.
 PASSWORD_RESET_TIMEOUT = 3 * 24 * 3600
 
