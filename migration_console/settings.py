@@ -251,4 +251,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENV.log_level.upper()},
+    # Who signed in stands in the audit log; axes tells each step that it takes.
+    "loggers": {"axes": {"level": "WARNING"}},
 }

@@ -113,7 +113,7 @@ def loaded(name: str, text: str, *, days_ago: float, by: User, **more: Any) -> R
 
 
 def add_people() -> dict[str, User]:
-    """Add an administrator, a steward, an operator, an auditor, somebody who has left, and somebody invited."""
+    """Add an administrator, a steward, an operator, an auditor, and somebody who will leave."""
     with at(40):
         ann = get_user_model().objects.create_superuser("ann", password="correct horse battery")
         found = {"ann": ann}
@@ -122,22 +122,27 @@ def add_people() -> dict[str, User]:
             # One hash for all: hashing is slow on purpose.
             found[name].password = ann.password
             found[name].save(update_fields=["password"])
-    with at(9):
-        people.deactivate(found["eve"], by=ann)
-    with at(1):
-        people.add_person("finn", groups=["steward", "auditor"], admin=False, by=ann)
+    # Django took hold of the clock before we did.
+    User.objects.update(date_joined=ann.date_joined - timedelta(days=40))
+    with at(30):
+        tokens.make_token("nightly-orders", groups=["ingest"], days=365, by=found["cleo"])
+        tokens.make_token("bi-export", groups=["read"], days=35, by=found["cleo"])
     return found
 
 
-def add_tokens(cleo: User) -> None:
-    """Make tokens: a fresh one, one that ends soon."""
-    with at(30):
-        tokens.make_token("nightly-orders", groups=["ingest"], days=365, by=cleo)
-        tokens.make_token("bi-export", groups=["read"], days=35, by=cleo)
+def change_people(ann: User, bob: User, cleo: User, eve: User) -> None:
+    """Let somebody leave, invite somebody, give and take rights, make and revoke tokens."""
+    with at(9):
+        people.deactivate(eve, by=ann)
+    with at(6):
+        people.change_rights(bob, groups=["steward", "operator"], admin=False, by=ann)
+        people.change_rights(bob, groups=["steward"], admin=False, by=ann)
     with at(3):
         old, _ = tokens.make_token("prometheus", groups=["read"], days=90, by=cleo)
         tokens.make_token("prometheus", groups=["read"], days=365, by=cleo)
         tokens.revoke_token(old, by=cleo)
+    with at(1):
+        people.add_person("finn", groups=["steward", "auditor"], admin=False, by=ann)
 
 
 def add_files(chance: random.Random, bob: User, days: int) -> None:
@@ -213,10 +218,10 @@ def fill(days: int = 2) -> dict[str, User]:
     """Fill an empty console; return its people."""
     chance = random.Random(7)
     found = add_people()
-    add_tokens(found["cleo"])
     add_files(chance, found["bob"], days)
     add_states(found["bob"])
     add_backups(found["cleo"])
+    change_people(*(found[name] for name in ("ann", "bob", "cleo", "eve")))
     for model, action, name in (
         (Dataset, "dataset.saved", "bob"),
         (Run, "run.uploaded", "bob"),

@@ -101,7 +101,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         about = AuditEntry.objects.filter(subject_type=entry.subject_type, subject_id=entry.subject_id)
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": f"Line {entry.pk}: {entry.action}",
-            "entry": entry, "who": who(entry), "kind": kind_of(entry), "address": address_of(entry),
+            "entry": entry, "original": entry, "who": who(entry), "kind": kind_of(entry), "address": address_of(entry),
             "details": [(name.replace("_", " "), readable(value)) for name, value in details.items()],
             "whole": entry.computed() == entry.digest, "others": about.exclude(pk=entry.pk)[:10],
         }  # fmt: skip

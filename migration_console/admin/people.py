@@ -25,6 +25,9 @@ LATEST = 20
 ADMIN = Badge("admin", "busy", "shield_person")
 for model in (User, Group):
     admin.site.unregister(model)
+# What pages call them; in the models' own words a migration of Django's would be due.
+User._meta.app_config.verbose_name = "People"
+User._meta.verbose_name, User._meta.verbose_name_plural = "person", "people"
 
 
 def badges_of(user: User) -> SafeString | str:
@@ -126,7 +129,7 @@ class PersonAdmin(ReadOnlyAdmin):
                     return redirect("admin:auth_user_change", person.pk)
         may_audit = request.user.has_perm("migration_console.view_auditentry")
         return self._render(
-            request, "person", title=person.get_username(), person=person, form=form,
+            request, "person", title=person.get_username(), person=person, original=person, form=form,
             rights=badges_of(person), state=state_of(person), manages=request.user.is_superuser,
             groups=[(name, WORDS[name]) for name in people.groups_of(person) if name in WORDS],
             did=AuditEntry.objects.filter(actor=person.get_username())[:LATEST] if may_audit else None,
@@ -175,7 +178,9 @@ class PersonAdmin(ReadOnlyAdmin):
     def _show_link(self, request: HttpRequest, person: User) -> HttpResponse:
         # In the answer to the POST, not behind a redirect: the link is kept nowhere.
         link = request.build_absolute_uri(people.link_for(person, by=request.user))
-        answer = self._render(request, "person_link", title=f"A link for {person}", person=person, link=link)
+        answer = self._render(
+            request, "person_link", title=f"A link for {person}", person=person, original=person, link=link
+        )
         answer["Cache-Control"] = "no-store"
         return answer
 
@@ -212,7 +217,7 @@ class GroupAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         group = get_object_or_404(Group, pk=int(object_id) if object_id.isdigit() else 0)
         context = {
-            **self.admin_site.each_context(request), "opts": self.opts, "title": group.name, "group": group,
+            **self.admin_site.each_context(request), "opts": self.opts, "title": group.name, "group": group, "original": group,
             "words": self.what_for(group), "permissions": sorted(GROUPS.get(group.name, ())),
             "members": group.user_set.order_by("-is_staff", "username"),
         }  # fmt: skip

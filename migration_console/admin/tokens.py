@@ -23,6 +23,8 @@ from .people import badges_of
 
 SOON = timedelta(days=14)
 admin.site.unregister(AuthToken)
+AuthToken._meta.app_config.verbose_name = "People"
+AuthToken._meta.verbose_name, AuthToken._meta.verbose_name_plural = "token", "tokens"
 
 
 def state_of(token: AuthToken) -> Badge:

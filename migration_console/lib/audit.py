@@ -35,7 +35,7 @@ class AuditEntry(models.Model):
         app_label = "migration_console"
         ordering = ["-id"]
         default_permissions = ("view",)
-        verbose_name_plural = "audit entries"
+        verbose_name = "audit line"
         indexes = [
             models.Index(fields=["subject_type", "subject_id", "-id"], name="audit_of_subject"),
             models.Index(fields=["actor", "-id"], name="audit_of_actor"),
