@@ -217,7 +217,7 @@ class GroupAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         group = get_object_or_404(Group, pk=int(object_id) if object_id.isdigit() else 0)
         context = {
-            **self.admin_site.each_context(request), "opts": self.opts, "title": group.name, "group": group, "original": group,
+            **self.admin_site.each_context(request), "opts": self.opts, "title": group.name, "original": group,
             "words": self.what_for(group), "permissions": sorted(GROUPS.get(group.name, ())),
             "members": group.user_set.order_by("-is_staff", "username"),
         }  # fmt: skip
