@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help setup setup-tests run test torture lint format bench smoke lambda
+.PHONY: help setup setup-tests run test torture lint format bench smoke lambda screenshots
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench: setup-tests ## measure loading beside LOAD DATA, backups beside mariadb-d
 
 lambda: ## build build/lambda_trigger.zip, the same bytes each time, for docs/lambda.md
 	@$(PYTHON) deploy/lambda_zip.py build/lambda_trigger.zip
+
+screenshots: setup-tests ## take pictures of every page, of a console with believable data, into docs/screenshots
+	@$(PY) -m tests.screenshots
 
 smoke: ## do what a newcomer does: clone into a new folder, make run, look
 	@$(PYTHON) tests/smoke.py

@@ -8,4 +8,7 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "migration_console.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from migration_console.lib.acting import acting_as_command
+
+    with acting_as_command():
+        execute_from_command_line(sys.argv)

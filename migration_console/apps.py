@@ -23,6 +23,9 @@ class ConsoleConfig(AppConfig):
         post_migrate.connect(_save_head, sender=self)
         for signal in (post_save, post_delete, m2m_changed):
             signal.connect(_forget_who_was_let_in)
+        from .signing import watch
+
+        watch()
 
 
 def _forget_who_was_let_in(sender: Any, **_: Any) -> None:

@@ -8,7 +8,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -33,8 +33,8 @@ class Document(APIView):
         return HttpResponse(document(), content_type="application/json")
 
 
-class Docs(SpectacularSwaggerView):
-    """The description as a page on which requests can be tried."""
+class Docs(SpectacularSwaggerSplitView):
+    """The description as a page on which requests can be tried; its script is a file of its own: no inline scripts."""
 
     permissions: ClassVar = {"GET": None}
     authentication_classes = ()

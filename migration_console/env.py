@@ -63,6 +63,9 @@ class Env(BaseSettings):
     debug: bool = False
     allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1"]
     csrf_trusted_origins: Annotated[list[str], NoDecode] = []
+    # People and scripts come by https only; and through how many proxies, each of which adds to X-Forwarded-For.
+    https: bool = False
+    proxies: Annotated[int, Field(ge=0, le=10)] = 0
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 60
     sweep_seconds: Annotated[float, Field(ge=1)] = 60
     # How often the sweep lists raw/: at each sweep in a folder, in a bucket every quarter of an hour.

@@ -26,6 +26,18 @@ GROUPS: dict[str, set[str]] = {
     "restore": READ_BACKUPS | RESTORE,
 }
 
+# What each is for, in a line.
+WORDS = {
+    "steward": "Defines datasets; sends, corrects, retries and cancels files; sees everything but people.",
+    "operator": "What stewards may; also backs up, restores, deletes backups, and makes and revokes tokens.",
+    "auditor": "Sees everything, people and the audit log too; changes nothing.",
+    "ingest": "Scripts that send files: send, retry, cancel, correct; see datasets, runs and rejects.",
+    "read": "Scripts that look, such as Prometheus: see all but people; change nothing.",
+    "backup": "Scripts that back up: back up, prove, cancel; see backups and restores.",
+    "restore": "Scripts that restore: restore and cancel; see backups and restores.",
+}
+PEOPLE = ["steward", "operator", "auditor"]
+
 
 def save_groups(**_: Any) -> None:
     """Bring the groups in the database to what stands above; what others have added to them goes."""

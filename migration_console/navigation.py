@@ -42,6 +42,8 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _item("People", "group", "auth_user_changelist", "auth.view_user"),
+            _item("Groups", "badge", "auth_group_changelist", "auth.view_group"),
+            _item("Tokens", "key", "knox_authtoken_changelist", "knox.view_authtoken"),
             _item("Who did what", "history", f"{OWN}_auditentry_changelist", f"{OWN}.view_auditentry"),
         ],
     },

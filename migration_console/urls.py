@@ -7,9 +7,11 @@ from django.views.generic import RedirectView
 from .description import Docs, Document
 from .monitoring import Health, Metrics
 from .routes import both
+from .welcome import Welcome
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/welcome/<uidb64>/<token>/", Welcome.as_view(), name="welcome"),
     path("admin/", admin.site.urls),
     path("", include("ingest.urls")),
     path("", include("backups.urls")),

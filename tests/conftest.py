@@ -29,7 +29,7 @@ from migration_console.lib.bucket import Bucket
 from migration_console.lib.folder import Folder
 from migration_console.lib.lake import lake
 
-CONSOLE_TABLES = ("django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_")
+CONSOLE_TABLES = ("axes_", "django_", "auth_", "backups_", "ingest_", "migration_console_", "knox_", "sqlite_")
 
 
 @pytest.fixture(autouse=True)

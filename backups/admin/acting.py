@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import path
 
@@ -26,12 +26,12 @@ class Pages(ReadOnlyAdmin):
     class Media:
         css = {"all": ["backups/backups.css"]}
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
         """Show the list; an empty one names the next step."""
         if self.has_view_permission(request) and not self.model._default_manager.exists():
             title = str(self.model._meta.verbose_name_plural).capitalize()
             return self.page(request, "backups/empty.html", title=title, nothing=self.nothing, next=self.what_next)
-        found: HttpResponse = super().changelist_view(request, extra_context)
+        found: HttpResponseBase = super().changelist_view(request, extra_context)
         return found
 
     def routes(self) -> list[tuple[str, Callable[..., Any], str]]:

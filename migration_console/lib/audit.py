@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone as clock
 
+from .acting import command
 from .errors import Broken
 
 FIRST = "0" * 64
@@ -19,7 +20,7 @@ class AuditEntry(models.Model):
     """A line of the log. No foreign keys: it outlives whom and what it names."""
 
     at = models.DateTimeField()
-    # Who; empty for the console itself and for commands.
+    # Who: a user's name, `command: NAME` with the name of the operating system, or nothing for the console itself.
     actor = models.CharField(max_length=150, blank=True)
     action = models.CharField(max_length=60, help_text="what was done: run.cancelled, dataset.saved")
     subject_type = models.CharField(max_length=40)
@@ -34,11 +35,14 @@ class AuditEntry(models.Model):
         app_label = "migration_console"
         ordering = ["-id"]
         default_permissions = ("view",)
-        verbose_name_plural = "audit entries"
+        verbose_name = "audit line"
         indexes = [
             models.Index(fields=["subject_type", "subject_id", "-id"], name="audit_of_subject"),
             models.Index(fields=["actor", "-id"], name="audit_of_actor"),
             models.Index(fields=["action", "-id"], name="audit_of_action"),
+            models.Index(fields=["subject_type", "-id"], name="audit_of_kind"),
+            models.Index(fields=["at"], name="audit_at"),
+            models.Index(fields=["subject"], name="audit_subject"),
         ]
 
     def __str__(self) -> str:
@@ -88,10 +92,10 @@ def record(action: str, subject: models.Model, *, user: Any = None, **details: A
         head = AuditHead.objects.select_for_update().get(pk=1)
         entry = AuditEntry(
             at=clock.now(),
-            actor=user.get_username() if user is not None and user.pk else "",
+            actor=command.get() or (user.get_username() if user is not None and user.pk else ""),
             action=action,
             subject_type=subject._meta.model_name or "",
-            subject_id=str(subject.pk),
+            subject_id="" if subject.pk is None else str(subject.pk),
             subject=str(subject)[:255],
             details=kept,
             previous=head.digest,

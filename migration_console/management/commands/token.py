@@ -1,20 +1,14 @@
 """manage.py token NAME --group GROUP: a service user, and a token for it that is printed once."""
 
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group, User
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import transaction
-from knox.models import AuthToken
 
 from migration_console.groups import GROUPS
 from migration_console.lib.command import MISUSED, WELL, ConsoleCommand
-
-MAX_DAYS = 3650
+from migration_console.lib.errors import Refused
+from migration_console.tokens import make_token
 
 
 class Command(ConsoleCommand):
@@ -37,33 +31,13 @@ class Command(ConsoleCommand):
 
     def run(self, *, name: str, group: list[str], days: int, **_options: Any) -> Any:
         """Make user and token."""
-        if not 1 <= days <= MAX_DAYS:
-            raise CommandError(f"A token is good for 1 to {MAX_DAYS} days.", returncode=MISUSED)
-        with transaction.atomic():
-            user = _service_user(name)
-            user.groups.set(Group.objects.filter(name__in=group))
-            made, token = AuthToken.objects.create(user, expiry=timedelta(days=days))
+        try:
+            made, token = make_token(name, groups=group, days=days)
+        except Refused as refused:
+            raise CommandError(" ".join(p.message for p in refused.problems), returncode=MISUSED) from None
         return {"user": name, "groups": sorted(set(group)), "token": token, "expires": made.expiry.isoformat()}, WELL
 
     def show(self, result: dict[str, Any]) -> None:
         """Print the token alone, so that it can be piped; the rest is for people."""
         self.stdout.write(result["token"])
         self.stderr.write(f"{result['user']} ({', '.join(result['groups'])}), good until {result['expires'][:10]}")
-
-
-def _service_user(name: str) -> User:
-    """Return the service user of a name, made where there is none; people's accounts are left alone."""
-    user = get_user_model().objects.filter(username=name).first()
-    if user is None:
-        user = get_user_model()(username=name)
-        user.set_unusable_password()
-        try:
-            user.full_clean()
-        except ValidationError as error:
-            raise CommandError(" ".join(error.messages), returncode=MISUSED) from None
-        user.save()
-    if user.has_usable_password() or user.is_staff:
-        raise CommandError(f"{name} is a person; service users have names of their own.", returncode=MISUSED)
-    if not user.is_active:
-        raise CommandError(f"{name} is switched off; its tokens would be refused.", returncode=MISUSED)
-    return user
