@@ -15,7 +15,7 @@ from migration_console.lib.errors import Problem, Refused
 from .errors import ErrorGroup, RowError, group_errors, merge_groups, row_error, width_problem
 from .header import match_header, other_delimiter
 from .reader import Layout, Record, Scanner
-from .schema import Schema
+from .schema import Schema, compile_schema
 from .stream import GZIP, decoded
 from .survey import layout_of
 
@@ -47,6 +47,8 @@ class Preview:
     columns: dict[str, int] = field(default_factory=dict)
     rows: list[Tried] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    # Whether the rows were held against rules at all.
+    judged: bool = True
 
     @property
     def good(self) -> int:
@@ -159,3 +161,22 @@ def _mark_repeated_keys(rows: Iterable[Tried], schema: Schema, columns: dict[str
                 shown = ", ".join(str(value) for value in values)
                 message = f"{', '.join(key)} {shown} is in row {first} already."
                 row.reasons.append(row_error(key[0], "duplicate-key", message, shown))
+
+
+def unjudged(data: bytes, descriptor: object, *, cut: bool = False) -> Preview:
+    """Return the sample's rows where the rules have mistakes: cut by the dialect as far as that can be read."""
+    given = descriptor if isinstance(descriptor, dict) else {}
+    for keep in ({"dialect", "encoding"}, set[str]()):
+        plain = {key: given[key] for key in keep if key in given} | {"name": "x", "schema": {"fields": [{"name": "x"}]}}
+        try:
+            schema = compile_schema(plain)
+            records = _records(data, schema, cut)
+        except Refused:
+            continue
+        found = Preview()
+        if schema.descriptor.dialect.header and records:
+            found.header = [name or "" for name in records.pop(0).fields]
+        found.rows = [Tried(number, record.line, record.fields, []) for number, record in enumerate(records, 1)]
+        found.judged = False
+        return found
+    return Preview(judged=False)

@@ -124,7 +124,7 @@ def test_columns_are_widened_and_keep_what_they_are(load: Loads) -> None:
             " c ENUM('p','q') NOT NULL, gone INT NOT NULL)"
         )
         cursor.execute("INSERT INTO t VALUES (7, 'ä', 1234.56, 'q', 5)")
-    fields = [
+    fields: list[dict[str, Any]] = [
         {"name": "id", "type": "integer", "sqlType": "BIGINT", "constraints": {"required": True}},
         {"name": "a", "constraints": {"maxLength": 20}},
         {"name": "b", "type": "number", "sqlType": "DECIMAL(8,4)"},
