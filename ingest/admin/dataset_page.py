@@ -22,7 +22,7 @@ from ..changes import changes
 from ..datasets import pause, referring, remove_dataset, rename_dataset, save_dataset
 from ..errors import HINTS
 from ..models import Dataset, Run, SchemaVersion
-from .editor import DELIMITERS
+from .inputs import DELIMITERS
 from .shown import badge_of, state_of
 
 LAST_RUNS, LAST_VERSIONS, LAST_DEEDS, WAITING = 10, 20, 20, 100
@@ -59,7 +59,7 @@ def dataset_view(request: HttpRequest, pk: int, **more: Any) -> HttpResponseBase
     user = request.user
     delimiter = current.parsed.dialect.delimiter
     context = {
-        **admin.site.each_context(request), "title": dataset.name, "dataset": dataset, "current": current,
+        **admin.site.each_context(request), "title": f"Dataset {dataset}", "dataset": dataset, "current": current,
         "state": state_of(dataset), "delimiter": DELIMITERS.get(delimiter, delimiter),
         "descriptor": current.parsed, "columns": _columns(current), "runs": [(run, badge_of(run)) for run in runs],
         "versions": _versions(versions), "history": history(dataset)[:LAST_DEEDS], "hints": HINTS,

@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Max, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -49,20 +50,16 @@ class DatasetList(ChangeList):  # type: ignore[misc]  # unfold has no types
     def get_results(self, request: HttpRequest) -> None:
         """Fetch what the columns show."""
         super().get_results(request)
-        keys = [dataset.pk for dataset in self.result_list]
-        newest = SchemaVersion.objects.filter(dataset__in=keys).values("dataset").annotate(last=Max("number"))
-        numbers = {row["dataset"]: row["last"] for row in newest.order_by()}
-        versions = {
-            version.dataset_id: version
-            for version in SchemaVersion.objects.filter(dataset__in=keys, number__in=set(numbers.values()))
-            if version.number == numbers[version.dataset_id]
-        }
-        # By the index on dataset and id: a look at the end of each, however many runs there are.
-        lasts = Run.objects.filter(dataset__in=keys).order_by().values("dataset").annotate(last=Max("id"))
-        runs = Run.objects.in_bulk([row["last"] for row in lasts])
-        last = {run.dataset_id: run for run in runs.values()}
+        # By the index on dataset and id, from its end: the same work however many runs there are.
+        newest = SchemaVersion.objects.filter(dataset=OuterRef("pk")).order_by("-number").values("pk")[:1]
+        last = Run.objects.filter(dataset=OuterRef("pk")).order_by("-id").values("pk")[:1]
+        chosen = Dataset.objects.filter(pk__in=[dataset.pk for dataset in self.result_list])
+        keys = {row[0]: row[1:] for row in chosen.values_list("pk", Subquery(newest), Subquery(last))}
+        versions = SchemaVersion.objects.in_bulk([version for version, _ in keys.values()])
+        runs = Run.objects.in_bulk([run for _, run in keys.values() if run])
         for dataset in self.result_list:
-            dataset.newest, dataset.last_run = versions.get(dataset.pk), last.get(dataset.pk)
+            version, run = keys[dataset.pk]
+            dataset.newest, dataset.last_run = versions.get(version), runs.get(run)
 
 
 @admin.register(Dataset)
@@ -112,7 +109,8 @@ class DatasetAdmin(ReadOnlyAdmin):
             return "no file yet"
         address = reverse("admin:ingest_run_change", args=[run.pk])
         when = moment(run.received_at)
-        return format_html('<a href="{}">{}</a> {} rows, {}', address, badge(badge_of(run)), f"{run.loaded:,}", when)
+        rows = f"{run.loaded:,} row{pluralize(run.loaded)}"
+        return format_html('<a href="{}">{}</a> {}, {}', address, badge(badge_of(run)), rows, when)
 
     @action(description="New dataset", url_path="new", permissions=["new"], icon="add")
     def new(self, request: HttpRequest) -> HttpResponseBase:

@@ -21,7 +21,8 @@ from ..editing import Judged, change_table, judge, publish, set_sample
 from ..errors import HINTS
 from ..models import Draft
 from ..preview import Preview, Tried, unjudged
-from .editor import ENCODINGS, GRID, MOST_COLUMNS, columns_of, is_gridable, moved, read_form, settings_of
+from .editor import MOST_COLUMNS, columns_of, is_gridable, moved, read_form, settings_of
+from .inputs import ENCODINGS
 
 SHOWN_ROWS = 20
 CELL = 200
@@ -187,7 +188,8 @@ def page(request: HttpRequest, draft: Draft, words: Said) -> dict[str, Any]:
         "text": words.text or orjson.dumps(words.data, option=orjson.OPT_INDENT_2).decode(),
         "told": changes(draft.base, words.data) if draft.base and gridable else [],
         "rows": _rows(sample, names, places, only_bad="only_bad" in request.POST) if sample else [],
-        "only_bad": "only_bad" in request.POST, "tried": "tried" in request.GET, "overtaken": "overtaken" in request.GET,
+        "only_bad": "only_bad" in request.POST,
+        "tried": "tried" in request.GET, "overtaken": "overtaken" in request.GET,
         **_change(request, found),
     }  # fmt: skip
     if gridable:
@@ -195,7 +197,8 @@ def page(request: HttpRequest, draft: Draft, words: Said) -> dict[str, Any]:
         left = [h for n, h in enumerate(sample.header) if n not in places.values()] if sample else []
         context |= {
             "columns": columns_of(words.data, headers), "table_cells": table, "file_cells": file, "rest": rest,
-            "grid": GRID, "left_out": left, "patterns": found.schema.descriptor.file_patterns if found.schema else [],
+            "file_more": any(cell.text != cell.input.default for cell in file[5:]), "left_out": left,
+            "patterns": found.schema.descriptor.file_patterns if found.schema else [],
         }  # fmt: skip
     return context
 

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page, expect
 
 from ingest.admission import admit_upload
@@ -256,3 +258,16 @@ def test_hostile_names_show_as_text(page: Page, tmp_path: Path, name: str) -> No
     page.wait_for_selector("text=Version 1 of x is published.")
     assert name in page.inner_text(".console")
     assert page.title() != "hacked"
+
+
+def test_the_list_asks_the_same_few_questions_however_long_it_is(load: Loads, admin_client: Client) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert admin_client.get("/admin/ingest/dataset/").status_code == 200
+        return len(asked)
+
+    load(SMALL, "id,text\n1,fine\n")
+    few = queries()
+    for number in range(30):
+        load({**SMALL, "name": f"small{number}", "files": [f"f{number}"]}, "id,text\n1,fine\n")
+    assert queries() == few <= 15
