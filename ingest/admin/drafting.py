@@ -9,8 +9,9 @@ import orjson
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.errors import Conflict, Problem, Refused
@@ -58,16 +59,26 @@ def said(request: HttpRequest, draft: Draft) -> Said:
         except orjson.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}: {error.msg}"
             return Said(draft.descriptor, as_json=True, text=text, problems=[Problem("json", place, "/json")])
-    draft.descriptor = found.data
-    draft.save(update_fields=["descriptor", "touched_at"])
+    keep(draft, found.data)
     return found
+
+
+def keep(draft: Draft, data: dict[str, Any]) -> None:
+    """Let the draft remember a descriptor; one that was published meanwhile is gone, and stays so."""
+    draft.descriptor = data
+    Draft.objects.filter(pk=draft.pk).update(descriptor=data, touched_at=timezone.now())
 
 
 def draft_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Show the editor; a POST does what its button says."""
-    draft = get_object_or_404(Draft.objects.select_related("dataset", "user"), pk=pk)
     if not request.user.has_perm("ingest.view_dataset"):
         raise PermissionDenied
+    draft = Draft.objects.select_related("dataset", "user").filter(pk=pk).first()
+    if draft is None:
+        if "preview" in request.GET:
+            return HttpResponse(status=204)  # one that was on its way while the draft was published
+        messages.warning(request, "This draft is published already, or was forgotten; open its dataset.")
+        return redirect("admin:ingest_dataset_changelist")
     if request.method != "POST":
         as_json = "json" in request.GET or not is_gridable(draft.descriptor)
         return render(request, "ingest/dataset_draft.html", page(request, draft, Said(draft.descriptor, as_json)))
@@ -84,8 +95,7 @@ def draft_view(request: HttpRequest, pk: int) -> HttpResponseBase:
         return render(request, "ingest/dataset_preview.html", page(request, draft, words))
     if deed in {"add", "remove", "left", "right"} and is_gridable(words.data):
         words.data = moved(words.data, deed, int(number) if number.isascii() and number.isdigit() else -1)
-        draft.descriptor = words.data
-        draft.save(update_fields=["descriptor", "touched_at"])
+        keep(draft, words.data)
     if deed in {"json", "grid"} and not words.problems:
         words.as_json = deed == "json"
         words.text = ""

@@ -271,3 +271,9 @@ def test_the_list_asks_the_same_few_questions_however_long_it_is(load: Loads, ad
     for number in range(30):
         load({**SMALL, "name": f"small{number}", "files": [f"f{number}"]}, "id,text\n1,fine\n")
     assert queries() == few <= 15
+
+
+def test_a_draft_that_is_gone_leads_back_to_the_datasets(tables: None, admin_client: Client) -> None:
+    assert admin_client.post("/admin/ingest/dataset/draft/7/?preview").status_code == 204
+    answer = admin_client.get("/admin/ingest/dataset/draft/7/", follow=True)
+    assert "This draft is published already" in answer.content.decode()

@@ -63,6 +63,9 @@
   });
   // A button that rebuilds the editor goes before previews of the editor as it was: these are dropped.
   let rebuilding = false;
+  document.addEventListener("submit", (event) => {
+    if (event.target.id === "editor") rebuilding = true;
+  });
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.elt.matches("#editor button")) {
       rebuilding = true;
