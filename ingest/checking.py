@@ -18,8 +18,7 @@ from migration_console.lib.sqltype import BINARY
 
 from .accept import accept
 from .column import Column
-from .errors import RowError, row_error
-from .rows import width_problem
+from .errors import RowError, row_error, width_problem
 from .schema import Schema
 
 Row = dict[str, Any] | list[Any]

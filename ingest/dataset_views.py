@@ -102,9 +102,9 @@ class OneDataset(Address):
         description="Its table and its runs stay; PUT brings it back.",
         responses={204: None},
     )
-    def delete(self, _request: Request, name: str) -> Response:
+    def delete(self, request: Request, name: str) -> Response:
         """Retire it."""
-        remove_dataset(get_dataset(name))
+        remove_dataset(get_dataset(name), user=request.user)
         return Response(status=204)
 
 

@@ -4,16 +4,21 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
 from migration_console.lib.errors import Problem, Refused, conflict
 from migration_console.lib.tables import is_own
 
+from .changes import changes
 from .descriptor import Descriptor
 from .handwritten import model_hash
 from .models import OPEN, Dataset, Run, SchemaVersion
 from .patterns import best_match, tie
 from .schema import Schema, compile_schema
 from .target import table_problems
+
+# Changes that the audit log names.
+MOST_TOLD = 50
 
 
 def save_dataset(data: dict[str, Any], *, user: Any = None) -> SchemaVersion:
@@ -24,20 +29,31 @@ def save_dataset(data: dict[str, Any], *, user: Any = None) -> SchemaVersion:
     """
     schema = compile_schema(data)
     descriptor = schema.descriptor
-    problems = reference_problems(descriptor) + pattern_problems(descriptor) + name_problems(descriptor)
-    table = read_definition(connection, descriptor.target)
-    if table is not None:
-        problems += table_problems(connection.vendor, schema, table)
-    if problems:
+    if problems := own_problems(descriptor) + misfits(schema):
         raise Refused(problems)
     with transaction.atomic():
-        dataset, _ = Dataset.objects.select_for_update().get_or_create(
+        dataset, new = Dataset.objects.select_for_update().get_or_create(
             name=descriptor.name, defaults={"table": descriptor.target}
         )
+        before = {} if new else dataset.current.descriptor
         version = _version(dataset, data, descriptor.model, user)
         Dataset.objects.filter(pk=dataset.pk).update(table=descriptor.target, retired=False)
+        if new or dataset.retired or before != data:
+            told = ["the first version"] if new else changes(before, data)[:MOST_TOLD]
+            record("dataset.saved", dataset, user=user, version=version.number, changes=told)
     assign_files()
     return version
+
+
+def own_problems(descriptor: Descriptor) -> list[Problem]:
+    """Return what is wrong with a descriptor among the others: references, patterns, the table's name."""
+    return reference_problems(descriptor) + pattern_problems(descriptor) + name_problems(descriptor)
+
+
+def misfits(schema: Schema) -> list[Problem]:
+    """Return what the table of a schema cannot hold; nothing where it is yet to be made."""
+    table = read_definition(connection, schema.descriptor.target)
+    return [] if table is None else table_problems(connection.vendor, schema, table)
 
 
 def _version(dataset: Dataset, data: dict[str, Any], model: str | None, user: Any) -> SchemaVersion:
@@ -152,18 +168,75 @@ def _reachable(start: str, references: dict[str, set[str]]) -> set[str]:
     return seen
 
 
-def remove_dataset(dataset: Dataset) -> None:
-    """Retire a dataset; one that was never used goes altogether. Its table stays."""
-    others = [
-        other.name
-        for other in descriptors(besides=dataset.name)
-        if dataset.name in {key.reference.resource for key in other.schema_.foreign_keys}
+def referring(name: str) -> list[Descriptor]:
+    """Return the descriptors whose foreign keys name a dataset."""
+    return [
+        other
+        for other in descriptors(besides=name)
+        if name in {key.reference.resource for key in other.schema_.foreign_keys}
     ]
-    if others:
+
+
+def remove_dataset(dataset: Dataset, *, user: Any = None) -> None:
+    """Retire a dataset; one that was never used goes altogether. Its table stays."""
+    if others := [other.name for other in referring(dataset.name)]:
         raise conflict("referenced", f"{', '.join(others)} refer to {dataset}; change them first")
-    if dataset.runs.filter(closed_at=None).exists():
-        raise conflict("runs", f"{dataset} has runs under way; wait for them, or cancel them")
-    if dataset.runs.exists():
-        Dataset.objects.filter(pk=dataset.pk).update(retired=True)
-    else:
-        dataset.delete()
+    _refuse_open_runs([dataset.name])
+    with transaction.atomic():
+        used = dataset.runs.exists()
+        record("dataset.retired", dataset, user=user, table=dataset.table, deleted=not used)
+        if used:
+            Dataset.objects.filter(pk=dataset.pk).update(retired=True)
+        else:
+            dataset.delete()
+
+
+def _refuse_open_runs(names: list[str]) -> None:
+    if busy := Run.objects.filter(dataset__name__in=names, closed_at=None).select_related("dataset").first():
+        raise conflict("runs", f"{busy.dataset} has runs under way; wait for them, or cancel them")
+
+
+def rename_dataset(dataset: Dataset, name: str, *, keep_files: bool, user: Any = None) -> SchemaVersion:
+    """Give a dataset another name. Its table stays, runs and versions stay with it; others' references follow.
+
+    With `keep_files` the files that it takes stay the same, without it default patterns follow the new name.
+    """
+    others = referring(dataset.name)
+    _refuse_open_runs([dataset.name, *(other.name for other in others)])
+    was = dataset.current
+    data = {**was.descriptor, "name": name, "table": was.parsed.target}
+    if keep_files:
+        data["files"] = was.parsed.file_patterns
+    schema = compile_schema(data)
+    with transaction.atomic():
+        if Dataset.objects.filter(name=name).exclude(pk=dataset.pk).exists():
+            raise conflict("name", f"there is a dataset {name!r} already", "/name")
+        old, dataset.name = dataset.name, name
+        Dataset.objects.filter(pk=dataset.pk).update(name=name, table=schema.descriptor.target)
+        version = _version(dataset, data, schema.descriptor.model, user)
+        for other in Dataset.objects.filter(name__in=[other.name for other in others]):
+            now = _pointing_at(other.current.descriptor, old, name)
+            _version(other, now, other.current.parsed.model, user)
+        # Now that nothing has the old name any more.
+        if problems := own_problems(schema.descriptor):
+            raise Refused(problems)
+        record("dataset.renamed", dataset, user=user, old=old, new=name, files=schema.descriptor.file_patterns)
+    assign_files()
+    return version
+
+
+def _pointing_at(data: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Return a descriptor whose foreign keys name a dataset by its new name."""
+    keys = [
+        {**key, "reference": {**key["reference"], "resource": new}} if key["reference"].get("resource") == old else key
+        for key in data["schema"]["foreignKeys"]
+    ]
+    return {**data, "schema": {**data["schema"], "foreignKeys": keys}}
+
+
+def pause(dataset: Dataset, *, paused: bool, user: Any = None) -> None:
+    """Keep a dataset's files waiting, or let them go on."""
+    with transaction.atomic():
+        if Dataset.objects.filter(pk=dataset.pk, paused=not paused).update(paused=paused):
+            record("dataset.paused" if paused else "dataset.resumed", dataset, user=user)
+    dataset.paused = paused

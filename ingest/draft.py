@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import gzip
 import re
 from collections.abc import Callable
 from itertools import islice
@@ -16,11 +15,11 @@ from migration_console.lib.errors import refuse
 from migration_console.lib.sqltype import BINARY, TEXT_BYTES
 
 from .descriptor import FieldDescriptor
+from .preview import head_of, raw_rows
 from .reader import Layout
-from .survey import BOMS, first_records
+from .survey import BOMS
 from .text import PARSERS, Bad
 
-SAMPLE = 1 << 20
 ROWS = 1000
 DELIMITERS = ",;\t|"
 # The first type that every sampled value has wins; a text of digits with a leading zero stays text.
@@ -30,16 +29,19 @@ DATE_FORMATS = ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"]
 
 def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
     """Return a descriptor that fits the first 1,000 rows of a file."""
-    data = _sample(path)
+    with path.open("rb") as file:
+        data, cut = head_of(file)
+    return draft_from_sample(data, file_name=path.name, name=name, cut=cut)
+
+
+def draft_from_sample(data: bytes, *, file_name: str, name: str | None = None, cut: bool = False) -> dict[str, Any]:
+    """Return a descriptor that fits the first 1,000 rows of a sample; `cut` says that the file is longer."""
     encoding, text = _decode(data)
     delimiter = _delimiter(text)
     layout = Layout(delimiter=delimiter)
-    sample = text.encode()
-    records = [r for r in first_records(sample[: SAMPLE - 1], layout, 0, 1, ROWS + 1) if not r.code]
+    records = [r for r in raw_rows(text.encode(), layout, cut=cut)[: ROWS + 1] if not r.code]
     if not records:
-        raise refuse("empty-file", f"{path} holds no rows to draft from")
-    if len(data) >= SAMPLE:
-        records = records[:-1] or records
+        raise refuse("empty-file", f"{file_name} holds no rows to draft from")
     width = len(records[0].fields)
     first = [value or "" for value in records[0].fields]
     rows = [record.fields for record in records[1:] if len(record.fields) == width]
@@ -51,7 +53,7 @@ def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
     for field, raw in zip(fields, first):
         if header and raw != field["name"]:
             field["aliases"] = [raw]
-    name = name or re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().removesuffix(".gz").removesuffix(".csv")).strip("_-")
+    name = name or name_for(file_name)
     draft: dict[str, Any] = {
         "name": name or "dataset",
         "table": _table_name(name or "dataset"),
@@ -71,11 +73,10 @@ def _table_name(name: str) -> str:
     return f"t_{plain}" if plain[:1].isdigit() else plain
 
 
-def _sample(path: Path) -> bytes:
-    with path.open("rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        return (gzip.open(file) if gzipped else file).read(SAMPLE)
+def name_for(file_name: str) -> str:
+    """Return a dataset's name for a file."""
+    stem = file_name.lower().removesuffix(".gz").removesuffix(".csv")
+    return re.sub(r"[^a-z0-9_-]+", "_", stem).strip("_-")[:100]
 
 
 def _decode(data: bytes) -> tuple[str, str]:

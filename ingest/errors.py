@@ -69,6 +69,12 @@ def row_error(field: str, code: str, message: str, value: object = None) -> RowE
     return RowError(field=field, code=code, message=message, value=text)
 
 
+def width_problem(fields: int, width: int) -> tuple[str, str]:
+    """Return code and sentence for a row of another width."""
+    code = "short-row" if fields < width else "long-row"
+    return code, f"The row has {fields} fields; the file has {width} columns."
+
+
 class ErrorGroup(TypedDict):
     """All errors of one field and code in a run."""
 

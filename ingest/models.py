@@ -30,6 +30,7 @@ class Dataset(models.Model):
 
     class Meta:
         ordering = ["name"]
+        permissions = [("alter_table", "Can change a dataset's table")]
 
     def __str__(self) -> str:
         return self.name
@@ -66,6 +67,30 @@ class SchemaVersion(models.Model):
     def schema(self) -> Schema:
         """Return the compiled schema."""
         return compile_json(orjson.dumps(self.descriptor, option=orjson.OPT_SORT_KEYS))
+
+
+class Draft(models.Model):
+    """A descriptor that somebody is writing, and the sample it is tried on; the sweep removes what is left lying."""
+
+    # None for a dataset that is yet to be.
+    dataset = models.ForeignKey(Dataset, null=True, on_delete=models.CASCADE, related_name="drafts")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    descriptor = models.JSONField()
+    # The dataset's descriptor when the draft was begun: somebody else may publish meanwhile.
+    base = models.JSONField(null=True)
+    # In the database, since several web servers may serve one draft: 1 MiB at most, unpacked.
+    sample = models.BinaryField(null=True)
+    sample_name = models.CharField(max_length=255, blank=True)
+    sample_cut = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    touched_at = models.DateTimeField(auto_now=True, db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["-touched_at"]
+
+    def __str__(self) -> str:
+        return f"draft of {self.dataset or self.descriptor.get('name') or 'a dataset'}"
 
 
 class Status(models.TextChoices):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from .errors import width_problem
 from .reader import Layout, Span
 
 Ints = npt.NDArray[np.int64]
@@ -60,12 +61,6 @@ def _strict_rows(span: Span, columns: dict[str, int], width: int) -> Rows:
     ends = np.array([record.end - span.start for record in span.records], dtype=np.int64)
     lines = np.array([record.line for record in span.records], dtype=np.int64)
     return Rows(span, pl.DataFrame(data), starts, ends, lines, broken)
-
-
-def width_problem(fields: int, width: int) -> tuple[str, str]:
-    """Return code and sentence for a row of another width."""
-    code = "short-row" if fields < width else "long-row"
-    return code, f"The row has {fields} fields; the file has {width} columns."
 
 
 def _clean_rows(span: Span, layout: Layout, columns: dict[str, int], width: int) -> Rows:

@@ -15,8 +15,11 @@ from migration_console.lib.progress import Progress, no_progress
 from .admission import admit_new_files
 from .bell import ring
 from .datasets import assign_files
-from .models import OPEN, Part, Run, Status, key_hash
+from .models import OPEN, Draft, Part, Run, Status, key_hash
 from .services import advance
+
+# Drafts that nobody has touched for so long are forgotten.
+DRAFTS_STAY = timedelta(days=14)
 
 
 def sweep(trigger: str = "sweep", *, everything: bool = False, listing: bool = True) -> list[Run]:
@@ -39,6 +42,7 @@ def sweep(trigger: str = "sweep", *, everything: bool = False, listing: bool = T
         ring(run)
     _drop_stray_staging()
     prune(settings.BROKER_FOLDER)
+    Draft.objects.filter(touched_at__lt=timezone.now() - DRAFTS_STAY).delete()
     return [*new, *rung]
 
 

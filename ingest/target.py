@@ -75,13 +75,25 @@ def table_problems(vendor: str, schema: Schema, table: TableDefinition) -> list[
     for column in table.columns:
         if column.name.lower() not in names and not column.has_default and not column.generated:
             problems.append(_problem("needs a value: it has no default, and is not in the dataset", table, column.name))
-    have = {tuple(sorted(name.lower() for name in key.columns)) for key in table.keys if not any(key.prefixes)}
-    for key in _wanted_keys(schema):
-        if tuple(sorted(name.lower() for name in key)) not in have:
-            columns = ", ".join(key)
-            message = f"the table {table.name} has no unique key on ({columns}); create it, or drop it from the dataset"
-            problems.append(Problem("missing-key", message, table.name))
+    for key in _unmatched_keys(schema, table):
+        columns = ", ".join(key)
+        message = f"the table {table.name} has no unique key on ({columns}); create it, or drop it from the dataset"
+        problems.append(Problem("missing-key", message, table.name))
     return problems
+
+
+def missing_keys(schema: Schema, table: TableDefinition) -> list[list[str]]:
+    """Return the keys that the schema relies on and the table lacks."""
+    primary = schema.descriptor.schema_.primary_key
+    lacks = _unmatched_keys(schema, table)
+    if schema.descriptor.mode == "upsert" and primary and primary not in lacks and not _same_key(schema, table):
+        lacks.insert(0, primary)
+    return lacks
+
+
+def _unmatched_keys(schema: Schema, table: TableDefinition) -> list[list[str]]:
+    have = {tuple(sorted(name.lower() for name in key.columns)) for key in table.keys if not any(key.prefixes)}
+    return [key for key in _wanted_keys(schema) if tuple(sorted(name.lower() for name in key)) not in have]
 
 
 def _same_key(schema: Schema, table: TableDefinition) -> bool:

@@ -9,6 +9,8 @@ READ_BACKUPS = {f"backups.view_{name}" for name in ("backup", "restore", "listed
 BACK_UP = {"backups.add_backup", "backups.change_backup"}
 # Deleting a backup is for people only.
 RESTORE = {"backups.add_restore", "backups.change_restore"}
+# Whoever may change the tables that datasets load into.
+ALTER = {"ingest.alter_table"}
 TABLES = {"backups.add_listedtable", "backups.change_listedtable", "backups.delete_listedtable"}
 READ = READ_INGEST | READ_BACKUPS | {"migration_console.view_metrics"}
 SEE_PEOPLE = {"auth.view_user", "auth.view_group", "knox.view_authtoken", "migration_console.view_auditentry"}
@@ -17,7 +19,7 @@ TOKENS = SEE_PEOPLE | {"knox.add_authtoken", "knox.delete_authtoken"}
 GROUPS: dict[str, set[str]] = {
     # people
     "steward": READ | SEND | DATASETS,
-    "operator": READ | SEND | DATASETS | TOKENS | BACK_UP | RESTORE | TABLES | {"backups.delete_backup"},
+    "operator": READ | SEND | DATASETS | ALTER | TOKENS | BACK_UP | RESTORE | TABLES | {"backups.delete_backup"},
     "auditor": READ | SEE_PEOPLE,
     # service users
     "ingest": READ_INGEST | SEND,

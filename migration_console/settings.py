@@ -210,6 +210,8 @@ LEASE_SECONDS = ENV.lease_seconds
 SWEEP_SECONDS = ENV.sweep_seconds
 LAKE_LIST_SECONDS = ENV.lake_list_seconds
 MAX_FILE_BYTES = ENV.max_file_bytes
+# The draft editor has some 30 inputs a column, and up to 250 columns.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 BATCH_BYTES = ENV.batch_bytes
 PART_BYTES = ENV.part_bytes
 BACKUP_READERS = ENV.backup_readers

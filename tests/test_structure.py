@@ -17,12 +17,13 @@ FLOW = [
     ["console", "dryrun"],
     ["sweeper", "arrivals"],
     ["sending"],
-    ["services", "ledger"],
+    ["services", "ledger", "editing"],
     ["begin"],
     ["finish", "archive", "report", "admission", "bell", "corrections", "export"],
-    ["loader", "datasets", "draft"],
+    ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],
     ["destination"],
+    ["preview"],
     ["rejects", "survey"],
     ["models"],
     ["validation", "header", "checking"],
@@ -31,7 +32,7 @@ FLOW = [
     ["column", "handwritten"],
     ["text"],
     ["descriptor"],
-    ["patterns", "errors"],
+    ["patterns", "errors", "changes"],
 ]
 BACKUPS_FLOW = [
     ["urls"],
@@ -69,7 +70,7 @@ WITHOUT_DJANGO = [
     "text",
     "descriptor",
 ]
-WITHOUT_DJANGO += ["patterns", "errors", "header", "survey", "handwritten", "checking"]
+WITHOUT_DJANGO += ["patterns", "errors", "header", "survey", "handwritten", "checking", "preview", "changes"]
 
 
 def imports(path: Path) -> set[str]:

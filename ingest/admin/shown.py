@@ -2,7 +2,7 @@
 
 from migration_console.shown import Badge
 
-from ..models import Run, Status
+from ..models import Dataset, Run, Status
 
 # The closed set of words that stewards see.
 BADGES: dict[str, Badge] = {
@@ -29,3 +29,13 @@ def badge_of(run: Run) -> Badge:
     if run.rejected and run.status in {Status.LOADED, Status.ARCHIVED}:
         return WITH_REJECTS
     return BADGES[run.status]
+
+
+ACTIVE = Badge("Active", "good", "check_circle")
+PAUSED = Badge("Paused", "warn", "pause_circle")
+RETIRED = Badge("Retired", "quiet", "archive")
+
+
+def state_of(dataset: Dataset) -> Badge:
+    """Return whether a dataset takes files."""
+    return RETIRED if dataset.retired else PAUSED if dataset.paused else ACTIVE

@@ -14,3 +14,9 @@ register.filter("duration", shown.duration)
 def thousands(number: int | None) -> str:
     """Return a number with a comma at each thousand."""
     return "–" if number is None else f"{number:,}"
+
+
+@register.filter
+def hint(hints: dict[str, str], code: str) -> str:
+    """Return what to do about a code."""
+    return hints.get(code, "")

@@ -1,0 +1,84 @@
+// Datasets: files that are dropped, mistakes beside the inputs they are about, rules that fit a type.
+"use strict";
+
+(() => {
+  // unfold listens to every file input, and expects a text input of its own beside each; ours have none.
+  for (const input of document.querySelectorAll("[data-drop] input[type=file]")) input.hasChangeListener = true;
+
+  // A drop zone is a file input of its full size; here it only tells which file was chosen.
+  function dropZones(root) {
+    for (const input of root.querySelectorAll("[data-drop] input[type=file]")) {
+      const zone = input.closest(".drop");
+      input.addEventListener("change", () => {
+        const file = input.files[0];
+        if (file) zone.querySelector("[data-chosen]").textContent = `${file.name}, ${file.size.toLocaleString()} bytes`;
+      });
+      for (const name of ["dragenter", "dragover"]) input.addEventListener(name, () => zone.classList.add("over"));
+      for (const name of ["dragleave", "drop"]) input.addEventListener(name, () => zone.classList.remove("over"));
+    }
+  }
+
+  function slotOf(editor, place) {
+    for (let at = place; at; at = at.slice(0, at.lastIndexOf("/"))) {
+      const slot = editor.querySelector(`[data-slot="${CSS.escape(at)}"]`);
+      if (slot) return slot;
+    }
+    return null;
+  }
+
+  // Each mistake beside the input that it is about, or beside the next one around it.
+  function placeProblems() {
+    const editor = document.getElementById("editor");
+    if (!editor) return;
+    for (const slot of editor.querySelectorAll("[data-slot]")) slot.textContent = "";
+    for (const input of editor.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+    for (const problem of editor.querySelectorAll(".problems [data-at]")) {
+      const slot = slotOf(editor, problem.dataset.at);
+      if (!slot) continue;
+      slot.textContent = `${slot.textContent} ${problem.querySelector("span").textContent}`.trim();
+      const input = editor.querySelector(`[data-place="${CSS.escape(slot.dataset.slot)}"]`);
+      if (input) input.setAttribute("aria-invalid", "true");
+    }
+  }
+
+  // Rules that a column's type has no use for step back; what is in them stays there.
+  function fitRules(select) {
+    const prefix = select.name.slice(0, select.name.indexOf("-") + 1);
+    for (const input of select.form.querySelectorAll(`[name^="${CSS.escape(prefix)}"][data-fits]`)) {
+      input.classList.toggle("unused", !input.dataset.fits.split(" ").includes(select.value));
+    }
+  }
+
+  function fitAll() {
+    for (const select of document.querySelectorAll("#editor select[data-type]")) fitRules(select);
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("#editor select[data-type]")) fitRules(event.target);
+  });
+  document.addEventListener("DOMContentLoaded", () => {
+    dropZones(document);
+    fitAll();
+    placeProblems();
+  });
+  // A button that rebuilds the editor goes before previews of the editor as it was: these are dropped.
+  let rebuilding = false;
+  document.addEventListener("submit", (event) => {
+    if (event.target.id === "editor") rebuilding = true;
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.elt.matches("#editor button")) {
+      rebuilding = true;
+      htmx.trigger("#editor", "htmx:abort");
+    } else if (event.detail.elt.id === "editor" && rebuilding) {
+      event.preventDefault();
+    }
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.id !== "editor") rebuilding = false;
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    fitAll();
+    placeProblems();
+  });
+})();
