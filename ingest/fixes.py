@@ -98,6 +98,11 @@ class Effect:
     # Behind which row to go on; None at the end.
     after: int | None = None
 
+    @property
+    def still_wrong(self) -> int:
+        """Return how many changed rows break a rule still."""
+        return self.changed - self.passing
+
 
 def preview(run: Run, choice: Choice, fix: Fix) -> Effect:
     """Say what a fix would do to all rejects that are meant; nothing is written."""

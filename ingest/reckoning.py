@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
+from .errors import ErrorGroup, group_errors, merge_groups
 from .models import UNSENT, Reject, Run
+
+PAGE = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,17 @@ def reckon(run: Run) -> Reckoning:
         edited=counts.get(Reject.State.EDITED, 0),
         only_in_report=beyond,
     )
+
+
+def groups_left(run: Run) -> list[ErrorGroup]:
+    """Return the errors of the rejects that are still open, by field and code; reads at most a run's table of them."""
+    merged: list[ErrorGroup] = []
+    after = 0
+    while page := list(_left(run).filter(row__gt=after).values_list("row", "errors")[:PAGE]):
+        after = page[-1][0]
+        merged = merge_groups(merged, group_errors(error for _, errors in page for error in errors))
+    return merged
+
+
+def _left(run: Run) -> QuerySet[Reject]:
+    return run.rejects.filter(state__in=UNSENT).order_by("row")
