@@ -10,6 +10,7 @@ from .reader import Layout, Record, Scanner
 from .survey import layout_of, stored_survey
 
 Texts = dict[str, str | None]
+MANY = 5000
 # What only the database can say of a row: its rules let these pass.
 BY_THE_DATABASE = {"duplicate-key", "foreign-key", "check", "refused-by-database"}
 
@@ -30,6 +31,8 @@ class Cells:
         places = self.found.columns
         spoken = {c.name: [w for w in (c.name, *c.field.aliases) if w in places] for c in self.schema.columns}
         self._places = {name: places[words[0]] for name, words in spoken.items() if words}
+        # A page of rejects is asked for again and again; the bytes never change.
+        self._came: dict[int, Texts | None] = {}
 
     @property
     def names(self) -> list[str]:
@@ -38,8 +41,13 @@ class Cells:
 
     def original(self, reject: Reject) -> Texts | None:
         """Return the fields as they came, by column; None where the bytes are not all here, or no row of fields."""
-        if not reject.is_whole:
-            return None
+        if reject.pk not in self._came:
+            if len(self._came) > MANY:
+                self._came.clear()
+            self._came[reject.pk] = self._cut(reject) if reject.is_whole else None
+        return self._came[reject.pk]
+
+    def _cut(self, reject: Reject) -> Texts | None:
         record = self._record(self._scanner, bytes(reject.raw))
         if record is None or record.code or len(record.fields) != self.found.width:
             return None

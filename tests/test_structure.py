@@ -12,7 +12,7 @@ FLOW = [
     ["urls"],
     ["views"],
     ["dataset_views"],
-    ["admin", "management", "apps", "checks"],
+    ["admin", "management", "apps", "checks", "templatetags"],
     ["tasks", "serializers", "filters", "gauges", "body"],
     ["console", "dryrun"],
     ["sweeper", "arrivals"],

@@ -39,13 +39,19 @@ ORDERS: dict[str, Any] = {
     },
 }
 HEAD = "id,zip,day,german,price,paid,note,n\n"
-GOOD = '1234567890123456,01234,2024-01-31,31.01.2024,"1,50",ja,=1+1,{}\n'
-FILE = HEAD + "".join(GOOD.format(bad).replace("3456", f"345{at}", 1) for at, bad in enumerate(["x", "7 ", "1e3"]))
+GOOD = '123456789012345{},01234,2024-01-31,31.01.2024,"1,50",ja,=1+1,{}\n'
+FILE = HEAD + "".join(GOOD.format(at, bad) for at, bad in enumerate(["x", "7 ", "1e3"]))
+
+
+def sent(run: Run) -> bytes:
+    """Return the workbook of a run's rejects."""
+    with export.as_xlsx(run, Choice()) as file:
+        return file.read()
 
 
 def book(run: Run) -> list[list[Any]]:
     """Return the cells of a run's rejects as they go out."""
-    return CalamineWorkbook.from_filelike(export.as_xlsx(run, Choice())).get_sheet_by_index(0).to_python()  # type: ignore[arg-type]
+    return CalamineWorkbook.from_filelike(io.BytesIO(sent(run))).get_sheet_by_index(0).to_python()
 
 
 def written(rows: list[list[Any]]) -> io.BytesIO:
@@ -88,13 +94,13 @@ def test_dates_zeros_and_long_ids_survive_the_trip(load: Loads) -> None:
 def test_what_libreoffice_saves_comes_back_unharmed(load: Loads, tmp_path: Path) -> None:
     assert SOFFICE is not None
     run = load(ORDERS, FILE)
-    (tmp_path / "out.xlsx").write_bytes(export.as_xlsx(run, Choice()).read())
+    (tmp_path / "out.xlsx").write_bytes(sent(run))
     profile = f"-env:UserInstallation=file://{tmp_path}/profile"
     for kind, name in (("ods", "out.xlsx"), ("xlsx:Calc MS Excel 2007 XML", "out.ods")):
         call = [SOFFICE, profile, "--headless", "--convert-to", kind, "--outdir", str(tmp_path), str(tmp_path / name)]
         subprocess.run(call, check=True, capture_output=True, timeout=120)
     saved = (tmp_path / "out.xlsx").read_bytes()
-    assert b"LibreOffice" in saved or saved != export.as_xlsx(run, Choice()).read()
+    assert b"LibreOffice" in saved or saved != sent(run)
     assert look_at(run, io.BytesIO(saved), "out.xlsx").changed == 0
     rows = CalamineWorkbook.from_filelike(io.BytesIO(saved)).get_sheet_by_index(0).to_python()
     for number in (1, 2, 3):
@@ -111,7 +117,7 @@ def test_what_libreoffice_saves_comes_back_unharmed(load: Loads, tmp_path: Path)
         ("n", -3.0, "-3"),
         ("price", 2.5, "2,5"),
         ("price", 0.0000001, "0,0000001"),
-        ("paid", True, "ja"),
+        ("paid", False, "nein"),
         ("note", 20240131, "20240131"),
         ("note", date(2024, 1, 31), "2024-01-31"),
         ("n", "", None),

@@ -1,6 +1,7 @@
 """What a steward does with rejects, in a real browser."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ def cell(page: Page, column: str, row: int) -> Any:
 
 def sums(page: Page) -> str:
     return " ".join(page.inner_text("#standing .sum").split())
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot where somebody has asked for some."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{re.sub('[^a-z-]', '', name.split('?')[0])}.png", full_page=True)
 
 
 def state(row: int) -> str:
@@ -223,6 +230,7 @@ def test_a_phone_is_wide_enough(sign_in: Any, load: Loads) -> None:
     for path in (f"run/{run.pk}/", f"run/{run.pk}/fix/?field=country&code=not-in-list", f"run/{run.pk}/upload/", ""):
         page.goto(f"/admin/ingest/reject/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        picture(page, f"phone-{path}")
     at(page, run)
     cell(page, "name", 3).fill("Cid")
     cell(page, "name", 3).press("Enter")
@@ -257,6 +265,4 @@ def test_the_pages_are_axe_clean(page: Page, load: Loads) -> None:
             page.reload()
             found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
             assert found.response["violations"] == [], (path, theme, found.generate_report())
-            if folder := os.environ.get("SCREENSHOTS"):
-                name = path.split("?")[0].strip("/").replace("/", "-") or "list"
-                page.screenshot(path=f"{folder}/{name}-{theme}.png", full_page=True)
+            picture(page, f"{path}-{theme}")
