@@ -12,7 +12,7 @@ from ingest.models import Reject, Run
 from tests.conftest import Loads
 from tests.pages.test_rejects import FILE, PEOPLE
 
-FILTERS = [
+FILTERS = ["", "state=open", "dataset=people", "dataset=people&state=ready", "field=id&code=not-an-integer", "code=x"]
     "",
     "state=open",
     "dataset=people",
