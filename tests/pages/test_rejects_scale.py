@@ -57,7 +57,7 @@ def test_pages_ask_little_and_by_an_index(load: Loads, asked: str) -> None:
 
 def by_index(cursor: Any, sql: str) -> bool:
     """Tell whether a query uses an index and sorts no more than its page."""
-    cursor.execute("EXPLAIN " + sql)
+    cursor.execute("EXPLAIN FORMAT=TRADITIONAL " + sql)
     names = [column[0] for column in cursor.description]
     plan = [dict(zip(names, line)) for line in cursor.fetchall()]
     return all(
