@@ -85,7 +85,8 @@ def _page(asked: Any) -> dict[str, Any]:
     choice = Choice(field=asked.get("field") or None, code=asked.get("code") or None)
     before = int(asked["before"]) if asked.get("before", "").isdigit() else 2**62
     pks, more = _pks(dataset, state, choice, before)
-    found = Reject.objects.filter(pk__in=pks).select_related("run__dataset").order_by("-pk")
+    # Not by a join: a server may begin with the smallest table, and sort all.
+    found = Reject.objects.filter(pk__in=pks).prefetch_related("run__dataset").order_by("-pk")
     filters: dict[str, Any] = {
         "state": state,
         "dataset": dataset.name if dataset else "",
