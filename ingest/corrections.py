@@ -4,38 +4,50 @@ Each reject is claimed once. Where the child refuses the row, or ends badly, the
 the child's reasons; the original bytes stay as they came.
 """
 
-import csv
+import hashlib
 import io
-import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO
 
-from django.db import transaction
+import orjson
+from django.db import connection, transaction
 
+from migration_console.lib.audit import record
+from migration_console.lib.engine import engine
 from migration_console.lib.errors import Problem, Refused, conflict, refuse
+from migration_console.lib.statements import quote
 
 from .admission import admit_upload
+from .amending import SLICE, check_workable, holding, judged, recheck
 from .bell import ring
+from .cells import Cells, as_text
 from .descriptor import Dialect
-from .models import CORRECTION, OPEN, Reject, Run, Status
-from .reader import Scanner
+from .models import CORRECTION, OPEN, UNSENT, Reject, Run, Status
+from .rejects import Choice, pages, save_rejects
+from .report import report_lines
 from .schema import Schema
-from .survey import Survey, layout_of, stored_survey
+from .sheets import read_csv_lines
 
 Values = Mapping[str, object]
+CLAIMED = "_claimed_rejects"
 
 
-def original_values(reject: Reject, schema: Schema, found: Survey) -> dict[str, str | None] | None:
-    """Return a reject's fields as they came, by column; None where its bytes cannot be cut into fields."""
-    raw = bytes(reject.raw)
-    try:
-        record = next(Scanner(layout_of(schema, found.encoding)).strict(raw, 0, len(raw), final=True), None)
-    except Refused:
-        return None
-    if record is None or record.code or len(record.fields) != found.width:
-        return None
-    return {name: record.fields[index] for name, index in found.columns.items()}
+@dataclass
+class Sheet:
+    """Rows on their way into a file, and what must still be so when they are claimed."""
+
+    rows: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+    # Rejects that were ready by an older version of the rules.
+    fallen: list[int] = field(default_factory=list)
+
+    def note(self, row: int, corrected: object) -> None:
+        """Take a row in."""
+        self.rows += 1
+        self.digest.update(orjson.dumps([row, corrected], option=orjson.OPT_SORT_KEYS))
 
 
 def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None) -> Run:
@@ -43,34 +55,125 @@ def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None) -
 
     Raises Refused for rows and columns that do not exist, Conflict for rows that are not open any more.
     """
-    if run.closed_at is None or run.schema_version is None or run.dataset is None:
-        raise conflict("not-ended", f"{run} is {run.status}; its rejects can be sent again once it has ended")
-    schema = run.dataset.current.schema
-    if schema.descriptor.mode == "replace":
-        raise refuse("replace", f"{run.dataset} replaces its table by each file; send the whole file again")
+    cells = sendable(run)
     rejects = _open_rejects(run, corrections)
-    rows = _rows(run, rejects, corrections, schema)
+    rows = _rows(run, rejects, corrections, cells)
 
     def claim(child: Run) -> None:
         for number, reject in enumerate(rejects, start=1):
             reject.corrected, reject.corrected_by = dict(corrections[reject.row]), user
             reject.child, reject.child_row, reject.state = child, number, Reject.State.RESUBMITTED
-        with transaction.atomic():
-            # The run's row is the lock: of two who send the same reject, the second finds it taken.
-            Run.objects.select_for_update().get(pk=run.pk)
+        # Of two who send the same reject, the second finds it taken.
+        with holding(run):
             _open_rejects(run, corrections)
-            columns = ["corrected", "corrected_by", "child", "child_row", "state"]
-            Reject.objects.bulk_update(rejects, columns, batch_size=500)
+            save_rejects(rejects, ["corrected", "corrected_by", "child", "child_row", "state"])
+            record("reject.resubmitted", run, user=user, rows=len(rejects), child=child.pk)
 
     with tempfile.TemporaryFile() as file:
-        write_file(file, rows, schema)
-        file.seek(0)
-        child = admit_upload(
-            f"raw/{run.dataset}-corrected-{run.pk}.csv", file, trigger=CORRECTION, dataset=run.dataset, then=claim,
-            parent=run, reason=f"corrected rows of run {run.pk}", user=user,
-        )  # fmt: skip
+        write_file(file, rows, cells.schema)
+        return _admit(run, file, claim, user)
+
+
+def send(run: Run, *, rows: list[int] | None = None, action: str = "reject.resubmitted", user: Any = None) -> Run:
+    """Send the rejects that are ready, or those of some rows, in one child run.
+
+    Streams: neither rows nor rejects are in memory all at once. Refused where none is ready.
+    """
+    cells, sheet = sendable(run), Sheet()
+    choice = Choice(states=[Reject.State.READY], rows=rows)
+
+    def claim(child: Run) -> None:
+        with holding(run):
+            _let_fall(sheet.fallen)
+            _claim_ready(choice.rejects(run), child, sheet)
+            record(action, run, user=user, rows=sheet.rows, child=child.pk)
+
+    with tempfile.TemporaryFile() as file:
+        write_file(file, _passing(run, choice, cells, sheet), cells.schema)
+        if not sheet.rows:
+            with holding(run):
+                _let_fall(sheet.fallen)
+            raise refuse("nothing-ready", "no corrected row passes the rules yet; mend the marked cells first", "rows")
+        return _admit(run, file, claim, user)
+
+
+def replay(run: Run, *, database: bool = False, user: Any = None) -> Run:
+    """Send all rejects that pass the newest rules as they are; with `database` those too that only it has refused."""
+    sendable(run)
+    recheck(run, database=database)
+    return send(run, action="reject.replayed", user=user)
+
+
+def would_pass(run: Run) -> tuple[int, int]:
+    """Count the unsent rejects that pass the newest rules: ready to go, or refused by the database alone."""
+    cells, by_rules, by_database = Cells(run), 0, 0
+    for page in pages(run, SLICE, choice=Choice()):
+        for reject in page:
+            if judged(reject, cells) == Reject.State.READY:
+                by_rules += 1
+            elif judged(reject, cells, database=True) == Reject.State.READY:
+                by_database += 1
+    return by_rules, by_database
+
+
+def sendable(run: Run) -> Cells:
+    """Return the cells of a run whose rejects can be sent again; Refused or Conflict where they cannot."""
+    check_workable(run)
+    cells = Cells(run)
+    if cells.schema.descriptor.mode == "replace":
+        raise refuse("replace", f"{run.dataset} replaces its table by each file; send the whole file again")
+    return cells
+
+
+def _admit(run: Run, file: BinaryIO, claim: Any, user: Any) -> Run:
+    file.seek(0)
+    child = admit_upload(
+        f"raw/{run.dataset}-corrected-{run.pk}.csv", file, trigger=CORRECTION, dataset=run.dataset, then=claim,
+        parent=run, reason=f"corrected rows of run {run.pk}", user=user,
+    )  # fmt: skip
     ring(child)
     return child
+
+
+def _passing(run: Run, choice: Choice, cells: Cells, sheet: Sheet) -> Iterator[list[str | None]]:
+    """Yield the chosen rows as they shall be; those that the newest rules refuse are left out, and noted."""
+    for page in pages(run, SLICE, choice=choice):
+        for reject in page:
+            values = cells.current(reject)
+            if values is None or cells.judge(values):
+                sheet.fallen.append(reject.pk)
+                continue
+            sheet.note(reject.row, reject.corrected)
+            yield [values[name] for name in cells.names]
+
+
+def _let_fall(fallen: list[int]) -> None:
+    """Take back that rejects are ready, which a newer version of the rules refuses."""
+    for start in range(0, len(fallen), 1000):
+        some = Reject.objects.filter(pk__in=fallen[start : start + 1000], state=Reject.State.READY)
+        some.filter(corrected__isnull=True).update(state=Reject.State.OPEN)
+        some.exclude(corrected__isnull=True).update(state=Reject.State.EDITED)
+
+
+def _claim_ready(chosen: Any, child: Run, sheet: Sheet) -> None:
+    """Give the rejects to a child run, numbered as its file has them; Conflict if they are not those of the file."""
+    there, after = Sheet(), 0
+    while some := list(chosen.filter(row__gt=after).values_list("row", "corrected")[:SLICE]):
+        for row, corrected in some:
+            there.note(row, corrected)
+        after = some[-1][0]
+    if there.digest.digest() != sheet.digest.digest():
+        raise conflict("not-open", "somebody has changed or sent some of these rows just now; look again, then send")
+    sql, parameters = chosen.order_by().values_list("id", "row").query.sql_with_params()
+    numbered = f"SELECT id, ROW_NUMBER() OVER (ORDER BY {quote('row')}) AS child_row FROM ({sql}) chosen"
+    table = Reject._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMPORARY TABLE {quote(CLAIMED)} AS {numbered}", parameters)
+        constants = {"child_id": child.pk}
+        cursor.execute(engine(connection).update_from_sql(table, CLAIMED, ["id"], ["child_row"], constants, "TRUE"))
+        temporary = "" if connection.vendor == "sqlite" else "TEMPORARY "
+        cursor.execute(f"DROP {temporary}TABLE {quote(CLAIMED)}")
+    Reject.objects.filter(child=child).update(state=Reject.State.RESUBMITTED)
 
 
 def _open_rejects(run: Run, corrections: Mapping[int, Values]) -> list[Reject]:
@@ -78,38 +181,30 @@ def _open_rejects(run: Run, corrections: Mapping[int, Values]) -> list[Reject]:
     found = {r.row: r for r in run.rejects.filter(row__in=corrections).order_by("row")}
     if missing := sorted(corrections.keys() - found.keys()):
         raise Refused(Problem("no-such-row", f"row {row} of {run} was not rejected", str(row)) for row in missing)
-    if taken := [r for r in found.values() if r.state != Reject.State.OPEN]:
+    if taken := [r for r in found.values() if r.state not in UNSENT]:
         words = ", ".join(f"{r.row} ({r.state})" for r in taken[:20])
         raise conflict("not-open", f"rows that are not open any more: {words}", "rows")
     return list(found.values())
 
 
-def _rows(run: Run, rejects: list[Reject], corrections: Mapping[int, Values], schema: Schema) -> list[list[str | None]]:
+def _rows(run: Run, rejects: list[Reject], corrections: Mapping[int, Values], cells: Cells) -> list[list[str | None]]:
     """Return the rows as they shall be, in the order of the schema's columns; Refused with every mistake."""
-    assert run.schema_version is not None
-    old, found = run.schema_version.schema, stored_survey(run.survey)
     rows, problems = list[list[str | None]](), list[Problem]()
     for reject in rejects:
         values = corrections[reject.row]
         problems += [
             Problem("unknown-column", f"the dataset has no column {name!r}", f"{reject.row}.{name}")
-            for name in values.keys() - set(schema.names)
+            for name in values.keys() - set(cells.names)
         ]
-        came = original_values(reject, old, found)
+        came = cells.original(reject)
         merged: dict[str, object] = {**(came or {}), **values}
-        if came is None and (absent := [name for name in schema.names if name not in values]):
+        if came is None and (absent := [name for name in cells.names if name not in values]):
             message = f"row {reject.row} cannot be cut into fields; give all of it: {', '.join(absent)} is missing"
             problems.append(Problem("missing-column", message, str(reject.row)))
-        rows.append([_text(merged.get(name)) for name in schema.names])
+        rows.append([as_text(merged.get(name)) for name in cells.names])
     if problems:
         raise Refused(problems)
     return rows
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if value is None or isinstance(value, str) else str(value)
 
 
 def write_file(file: BinaryIO, rows: Iterable[list[str | None]], schema: Schema) -> None:
@@ -148,37 +243,42 @@ def settle(child: Run) -> None:
     """Tell the rejects that a run was made of what became of them; done already is done."""
     if child.parent_id is None or child.trigger != CORRECTION or child.status in OPEN:
         return
-    loaded = child.status in {Status.LOADED, Status.ARCHIVED}
-    refused = {reject.row: reject for reject in child.rejects.all()} if loaded else {}
-    for reject in Reject.objects.filter(child=child, state=Reject.State.RESUBMITTED):
-        again = refused.get(reject.child_row or 0)
-        if loaded and again is None:
-            reject.state = Reject.State.FIXED
-        else:
-            reject.state = Reject.State.OPEN
-            reject.errors = again.errors if again else reject.errors
-        reject.save(update_fields=["state", "errors"])
+    sent = Reject.objects.filter(child=child, state=Reject.State.RESUBMITTED)
+    if child.status in {Status.LOADED, Status.ARCHIVED}:
+        _give_back_refused(child)
+        sent.update(state=Reject.State.FIXED)
+    elif child.schema_version is None or not child.version_schema.descriptor.whole:
+        # Ended in the middle: what the ledger has is in the table, and must not be sent once more.
+        _give_back_refused(child)
+        for first, rows in child.batches.values_list("first_row", "rows"):
+            sent.filter(child_row__gte=first, child_row__lt=first + rows).update(state=Reject.State.FIXED)
+    sent.filter(corrected__isnull=True).update(state=Reject.State.OPEN)
+    sent.update(state=Reject.State.READY)
     # They go on as rows of the parent: nobody should mend them twice.
-    child.rejects.filter(state=Reject.State.OPEN).update(state=Reject.State.DISMISSED)
+    words = f"goes on as a row of run {child.parent_id}"
+    child.rejects.filter(state=Reject.State.OPEN).update(state=Reject.State.DISMISSED, note=words)
+
+
+def _give_back_refused(child: Run) -> None:
+    """Open the rejects again that their child refused, with its reasons."""
+    lines = report_lines(child)
+    while some := {line["row"]: line["errors"] for line in islice(lines, SLICE)}:
+        with transaction.atomic():
+            back = list(Reject.objects.filter(child=child, child_row__in=some, state=Reject.State.RESUBMITTED))
+            for reject in back:
+                reject.errors, reject.state = some[reject.child_row or 0], Reject.State.OPEN
+            save_rejects(back, ["errors", "state"])
 
 
 def read_csv(source: BinaryIO, limit: int) -> dict[int, Values]:
     """Return the corrections of a CSV file with the column `_row`; other columns that begin with _ are left out."""
-    lines = csv.DictReader(io.TextIOWrapper(source, encoding="utf-8-sig", newline=""), strict=True)
     found: dict[int, Values] = {}
-    try:
-        names = list(lines.fieldnames or [])
-        if "_row" not in names or len(set(names)) < len(names):
-            raise refuse("missing-column", "the first line must name the columns, each once, _row among them")
-        for line in lines:
-            row = line.pop("_row")
-            if not re.fullmatch("[0-9]{1,18}", row) or int(row) in found or None in line or None in line.values():
-                raise refuse("row", f"line {lines.line_num} has no row number of its own, or too few or many fields")
-            found[int(row)] = {name: value or None for name, value in line.items() if not name.startswith("_")}
-            if len(found) > limit:
-                raise refuse("too-many-rows", f"send at most {limit} rows at a time")
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise refuse("not-csv", f"line {lines.line_num}: {error}") from None
+    for row, values in read_csv_lines(source):
+        if row in found:
+            raise refuse("row", f"row {row} is there twice", str(row))
+        found[row] = values
+        if len(found) > limit:
+            raise refuse("too-many-rows", f"send at most {limit} rows at a time")
     if not found:
         raise refuse("no-rows", "there is no row below the names of the columns")
     return found

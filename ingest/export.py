@@ -11,25 +11,25 @@ import xlsxwriter
 
 from migration_console.lib.lake import lake
 
-from .corrections import original_values
+from .cells import Cells, marked
 from .errors import RowError
 from .models import MAX_REJECTS, Run
-from .rejects import RejectedRow, pages
-from .survey import stored_survey
+from .rejects import ALL, Choice, RejectedRow, pages
+from .sheets import MAX_CELL, SAFE_MARK, safe
 
 # What a sheet holds, its header left out.
 MAX_SHEET_ROWS = 1_048_575
 
 
-def reject_lines(run: Run) -> Iterator[dict[str, Any]]:
+def reject_lines(run: Run, choice: Choice = ALL) -> Iterator[dict[str, Any]]:
     """Yield each reject: its place, raw text, `values` by column where it can be cut, state and errors."""
-    schema = run.schema_version.schema if run.schema_version and run.survey else None
-    for page in pages(run):
+    cells = Cells(run) if run.schema_version and run.survey else None
+    for page in pages(run, choice=choice):
         for reject in page:
             kept = RejectedRow(reject.row, reject.line, reject.start, reject.end, bytes(reject.raw), reject.errors)
-            values = schema and original_values(reject, schema, stored_survey(run.survey))
+            values = cells and cells.original(reject)
             yield {**kept.as_dict(), "values": values, "corrected": reject.corrected, "state": reject.state}
-    if run.rejected > MAX_REJECTS and run.report_key:
+    if choice == ALL and run.rejected > MAX_REJECTS and run.report_key:
         yield from _beyond(run)
 
 
@@ -50,14 +50,21 @@ def as_json_lines(run: Run) -> Iterator[bytes]:
         yield orjson.dumps(line) + b"\n"
 
 
-def as_csv(run: Run) -> Iterator[bytes]:
-    """Yield CSV that can be corrected and sent back: `_row`, the columns as they came, `_errors`."""
-    names = _names(run)
+def as_csv(run: Run, choice: Choice = ALL, *, safely: bool = False) -> Iterator[bytes]:
+    """Yield CSV that can be corrected and sent back: `_row`, the columns as they stand, `_errors`.
+
+    With `safely` no spreadsheet takes a cell for a formula; reading it back takes the marks away.
+    """
+    names, made = _names(run), safe if safely else str
     buffer = io.StringIO()
     write = csv.writer(buffer).writerow
-    write(["_row", "_line", *names, "_errors"])
-    for line in reject_lines(run):
-        write([line["row"], line["line"], *_cells(line, names), sentence(line["errors"])])
+    if safely:
+        buffer.write("\ufeff")  # without it Excel takes the file for one of its old encodings
+    marks = [SAFE_MARK] if safely else []
+    write([made(name) for name in ["_row", "_line", *marks, *names, "_errors"]])
+    for line in reject_lines(run, choice):
+        cells = [None if cell is None else made(cell) for cell in _cells(line, names)]
+        write([line["row"], line["line"], *["1" for _ in marks], *cells, made(sentence(line["errors"]))])
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()
@@ -65,22 +72,31 @@ def as_csv(run: Run) -> Iterator[bytes]:
         yield rest.encode()
 
 
-def as_xlsx(run: Run) -> IO[bytes]:
-    """Return an Excel file of text cells: no date, number or formula is made of anything."""
+def as_xlsx(run: Run, choice: Choice = ALL) -> IO[bytes]:
+    """Return an Excel file of text cells: no date, number or formula is made of anything. Wrong cells are coloured."""
     names, file = _names(run), tempfile.TemporaryFile()  # noqa: SIM115  # closed by the answer that streams it
     with xlsxwriter.Workbook(file, {"constant_memory": True, "strings_to_urls": False}) as book:
         sheet, text = book.add_worksheet("rejects"), book.add_format({"num_format": "@"})
-        sheet.freeze_panes(1, 0)
-        for column, name in enumerate(["_row", "_line", *names, "_errors"]):
-            sheet.write_string(0, column, name, text)
-        for number, line in enumerate(reject_lines(run), start=1):
+        wrong = book.add_format({"num_format": "@", "bg_color": "#FFD9D9", "border": 1, "border_color": "#C00000"})
+        head = book.add_format({"num_format": "@", "bold": True})
+        sheet.freeze_panes(1, 1)
+        sheet.set_column(0, 1, 8, text)
+        sheet.set_column(2, len(names) + 1, 18, text)
+        sheet.set_column(len(names) + 2, len(names) + 2, 80, text)
+        for column, name in enumerate(["_row", "_line", *names, "_errors", "_raw"]):
+            sheet.write_string(0, column, name, head)
+        for number, line in enumerate(reject_lines(run, choice), start=1):
             if number > MAX_SHEET_ROWS:
                 break
+            bad = marked(line["errors"], names)
             cells = [str(line["row"]), str(line["line"]), *_cells(line, names), sentence(line["errors"])]
-            for column, value in enumerate(cells):
+            cells += [line.get("raw", line.get("raw_hex")) if line["values"] is None else None]
+            for column, (name, value) in enumerate(zip(["", "", *names, "", ""], cells)):
+                style = wrong if name and name in bad else text
                 if value is not None:
-                    # A cell holds 32,767 characters; an empty one that means the empty text is marked by being there.
-                    sheet.write_string(number, column, value[:32_767], text)
+                    sheet.write_string(number, column, value[:MAX_CELL], style)
+                elif style is wrong:
+                    sheet.write_blank(number, column, None, style)
     file.seek(0)
     return file
 
@@ -91,7 +107,7 @@ def sentence(errors: list[RowError]) -> str:
 
 
 def _names(run: Run) -> list[str]:
-    return run.schema_version.schema.names if run.schema_version else []
+    return run.dataset.current.schema.names if run.schema_version and run.dataset else []
 
 
 def _cells(line: dict[str, Any], names: list[str]) -> list[str | None]:

@@ -150,7 +150,7 @@ class Loader:
         rejects = [batch.rejected(number, errors) for number, errors in reasons.items()]
         before = self._rejected_before(row) if rejects else 0
         kept, over = rejects[: max(MAX_REJECTS - before, 0)], rejects[max(MAX_REJECTS - before, 0) :]
-        insert_rejects(self.run.pk, row.pk, kept)
+        insert_rejects(self.run, row.pk, kept)
         row.loaded, row.skipped, row.rejected = outcome.loaded, outcome.skipped, len(rejects)
         row.errors = group_errors(error for reject in rejects for error in reject.errors)
         row.overflow = zlib.compress(b"\n".join(orjson.dumps(reject.as_dict()) for reject in over)) if over else None

@@ -181,6 +181,12 @@ class Run(Leased):
         return f"run {self.pk} of {self.key}"
 
     @property
+    def version_schema(self) -> Schema:
+        """Return the compiled schema that the run is pinned to."""
+        assert self.schema_version is not None
+        return self.schema_version.schema
+
+    @property
     def seconds(self) -> float | None:
         """Return how long the run took, or has taken so far."""
         if self.started_at is None:
@@ -295,14 +301,21 @@ class Reject(models.Model):
     """A row set aside, with every reason."""
 
     class State(models.TextChoices):
-        """What became of it."""
+        """What became of it. The first three are still to be sent: see UNSENT."""
 
-        OPEN = "open"
-        RESUBMITTED = "resubmitted"
-        FIXED = "fixed"
-        DISMISSED = "dismissed"
+        OPEN = "open", "open"
+        # Corrected and not sent yet: it breaks a rule still, or passes all that is not left to the database.
+        EDITED = "edited", "corrected, still wrong"
+        READY = "ready", "ready to be sent"
+        RESUBMITTED = "resubmitted", "sent, under way"
+        FIXED = "fixed", "fixed and loaded"
+        DISMISSED = "dismissed", "dismissed"
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rejects", db_constraint=False, db_index=False)
+    # The run's own, once more: the list of all rejects filters by it without a join.
+    dataset = models.ForeignKey(
+        Dataset, null=True, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     # No index: a file may have as many rejects as rows, and nobody asks for the rejects of a batch.
     batch = models.ForeignKey(
         Batch, on_delete=models.DO_NOTHING, related_name="rejects", db_constraint=False, db_index=False
@@ -319,21 +332,37 @@ class Reject(models.Model):
     corrected_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     child = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="corrects", db_constraint=False)
     child_row = models.BigIntegerField(null=True)
+    note = models.CharField(max_length=255, blank=True, db_default="", help_text="why it was dismissed")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "row"], name="reject_row")]
+        indexes = [
+            # The counts of a run, and its rows of one state in the order of the file.
+            models.Index(fields=["run", "state", "row"], name="reject_of_run"),
+            # The list of all rejects, newest first.
+            models.Index(fields=["state", "-id"], name="reject_of_state"),
+            models.Index(fields=["dataset", "state", "-id"], name="reject_of_dataset"),
+        ]
         ordering = ["run", "row"]
 
     def __str__(self) -> str:
         return f"row {self.row} of run {self.run_id}"
 
     @property
+    def is_whole(self) -> bool:
+        """Tell whether all of the row's bytes are here."""
+        return self.end - self.start <= MAX_REJECT_BYTES
+
+    @property
     def is_orphan(self) -> bool:
         """Tell whether nothing but a missing parent kept the row out, and all of its bytes are here."""
-        whole = self.end - self.start <= MAX_REJECT_BYTES
-        return whole and self.state == self.State.OPEN and {e["code"] for e in self.errors} == {"foreign-key"}
+        return self.is_whole and self.state == self.State.OPEN and {e["code"] for e in self.errors} == {"foreign-key"}
 
     @property
     def text(self) -> str:
         """Return the row as text; bytes that are no UTF-8 show as �."""
         return bytes(self.raw).decode("utf-8", "replace")
+
+
+# Rejects that somebody can still work on.
+UNSENT = [Reject.State.OPEN, Reject.State.EDITED, Reject.State.READY]

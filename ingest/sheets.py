@@ -1,0 +1,238 @@
+"""Corrected rejects as a spreadsheet brings them back: .xlsx or CSV, compared with what stands; only changes count.
+
+Excel and LibreOffice keep the text cells that we sent. What somebody retyped may be a number or a date by then:
+it becomes the text that the column's rules expect, where that is certain; 16 digits in a number cell are not.
+"""
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, BinaryIO
+
+from migration_console.lib.audit import record
+from migration_console.lib.errors import Problem, Refused, refuse
+
+from .amending import EDITED, correct, holding, same_text
+from .cells import Cells
+from .column import Column
+from .models import UNSENT, Reject, Run
+from .rejects import save_rejects
+
+MAX_BYTES = 64 << 20
+MAX_UNPACKED = 1 << 30
+# What a spreadsheet holds in a cell.
+MAX_CELL = 32_767
+SLICE = 2000
+# The first column of the form whose cells no spreadsheet takes for formulas.
+SAFE_MARK = "_safe"
+RUNS = re.compile(r"'*[=+\-@\t\r\n|%＝＋－＠]")
+Line = tuple[int, dict[str, Any]]
+
+
+def safe(text: str) -> str:
+    """Return text that no spreadsheet runs: ' in front of what could be a formula. `unsafe` takes it away again."""
+    return f"'{text}" if RUNS.match(text) else text
+
+
+def unsafe(text: str) -> str:
+    """Return what `safe` was given."""
+    return text[1:] if text.startswith("'") and RUNS.match(text) else text
+
+
+@dataclass
+class Found:
+    """What a corrected file would change."""
+
+    rows: int = 0
+    same: int = 0
+    changed: int = 0
+    cells: int = 0
+    passing: int = 0
+    # Rows that somebody has sent or dismissed, or that are no rejects of the run.
+    gone: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    samples: list[tuple[int, str, str | None, str | None]] = field(default_factory=list)
+
+
+def look_at(run: Run, source: BinaryIO, name: str) -> Found:
+    """Say what a corrected file would change; nothing is written. Refused where it is no such file."""
+    cells, found = Cells(run), Found()
+    for slice_ in _slices(read_lines(source, name), cells, found):
+        _take(run, slice_, cells, found, user=None)
+    return found
+
+
+def take(run: Run, source: BinaryIO, name: str, *, user: Any = None) -> Found:
+    """Correct the rejects as a file says, a slice in a transaction; what it leaves as it is stays so."""
+    cells, found = Cells(run), Found()
+    for slice_ in _slices(read_lines(source, name), cells, found):
+        with holding(run):
+            before = found.changed
+            save_rejects(_take(run, slice_, cells, found, user=user), EDITED)
+            if found.changed > before:
+                record("reject.edited", run, user=user, rows=found.changed - before, file=name)
+    return found
+
+
+def _slices(lines: Iterator[Line], cells: Cells, found: Found) -> Iterator[dict[int, dict[str, Any]]]:
+    seen: set[int] = set()
+    some: dict[int, dict[str, Any]] = {}
+    for row, values in lines:
+        if unknown := values.keys() - set(cells.names):
+            raise refuse("unknown-column", f"the dataset has no column {min(unknown)!r}", min(unknown))
+        if row in seen:
+            raise refuse("row", f"row {row} is there twice", str(row))
+        seen.add(row)
+        some[row] = values
+        found.rows += 1
+        if len(some) == SLICE:
+            yield some
+            some = {}
+    if some:
+        yield some
+    if not found.rows:
+        raise refuse("no-rows", "there is no row below the names of the columns")
+
+
+def _take(run: Run, lines: dict[int, dict[str, Any]], cells: Cells, found: Found, *, user: Any) -> list[Reject]:
+    """Correct rejects in memory; return those that changed."""
+    columns = {column.name: column for column in cells.schema.columns}
+    there = {reject.row: reject for reject in run.rejects.filter(row__in=lines, state__in=UNSENT)}
+    found.gone += sorted(lines.keys() - there.keys())
+    changed = []
+    for row, reject in sorted(there.items()):
+        now = cells.current(reject)
+        came = now or {}  # a row that could not be cut went out empty
+        new = {}
+        for name, value in lines[row].items():
+            text, problem = as_column_text(value, columns[name])
+            if problem:
+                found.problems.append(f"Row {row}, {name}: {problem}")
+            elif not _unchanged(text, came.get(name)):
+                new[name] = text
+                if len(found.samples) < 12:
+                    found.samples.append((row, name, came.get(name), text))
+        if new:
+            base = dict(reject.corrected or {}) if now is not None else dict.fromkeys(cells.names)
+            correct(reject, cells, {**base, **new}, user=user)
+            found.cells += len(new)
+            found.passing += reject.state == Reject.State.READY
+            changed.append(reject)
+    found.changed += len(changed)
+    found.same += len(there) - len(changed)
+    return changed
+
+
+def _unchanged(text: str | None, now: str | None) -> bool:
+    """Tell whether a cell is as it went out: cut where it was long, control characters dropped."""
+    return same_text(text, now) or same_text(text, sent_cell(now))
+
+
+def sent_cell(text: str | None) -> str | None:
+    """Return a value as a cell of a spreadsheet holds it."""
+    return None if text is None else text[:MAX_CELL]
+
+
+def as_column_text(value: Any, column: Column) -> tuple[str | None, str]:
+    """Return a cell as text for its column, and what is wrong with it."""
+    kind, given = column.field.type, column.field
+    if value is None or value == "":
+        return None, ""
+    if isinstance(value, str):
+        return value, ""
+    if isinstance(value, bool):
+        words = (given.true_values if value else given.false_values) if kind == "boolean" else [str(value).lower()]
+        return words[0], ""
+    if isinstance(value, int | float):
+        return _number_text(value, column)
+    if isinstance(value, datetime) and (kind == "date" or value.time() == time()) and kind != "datetime":
+        value = value.date() if value.time() == time() else value
+    if isinstance(value, timedelta):
+        value = (datetime.min + value).time() if timedelta() <= value < timedelta(days=1) else value
+    formats = given.formats or ([] if given.format in {"default", "any"} else [given.format])
+    fits = isinstance(value, {"date": date, "datetime": datetime, "time": time}.get(kind, ()))
+    if formats and fits and isinstance(value, date | time):
+        return value.strftime(formats[0]), ""
+    return value.isoformat() if isinstance(value, date | time) else str(value), ""
+
+
+def _number_text(value: float, column: Column) -> tuple[str | None, str]:
+    number = Decimal(repr(value))
+    if abs(number) >= 10**15:
+        told = f"{number:f} came as a number, and spreadsheets keep 15 digits of a number; format the cell as text"
+        return None, told
+    text = f"{number.normalize():f}" if number else "0"
+    return text.replace(".", column.field.decimal_char) if column.field.type == "number" else text, ""
+
+
+def read_lines(source: BinaryIO, name: str) -> Iterator[Line]:
+    """Yield row number and cells by column of a corrected file; columns that begin with _ are ours."""
+    head = source.read(4)
+    source.seek(0)
+    return _read_xlsx(source) if head.startswith(b"PK") else read_csv_lines(source)
+
+
+def _read_xlsx(source: BinaryIO) -> Iterator[Line]:
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        with zipfile.ZipFile(source) as packed:
+            if sum(entry.file_size for entry in packed.infolist()) > MAX_UNPACKED:
+                raise refuse("too-large", "the workbook unpacks to more than 1 GiB")
+        source.seek(0)
+        book = CalamineWorkbook.from_filelike(source)
+        names = book.sheet_names
+        sheet = book.get_sheet_by_name("rejects" if "rejects" in names else names[0])
+        rows = iter(sheet.to_python(skip_empty_area=False))
+    except (CalamineError, zipfile.BadZipFile, ValueError) as error:
+        raise refuse("not-xlsx", f"the file cannot be read as an Excel workbook (.xlsx): {error}") from None
+    header = [str(cell) for cell in next(rows, [])]
+    while header and not header[-1]:
+        header.pop()
+    columns = _columns(header)
+    for number, cells in enumerate(rows, start=2):
+        if any(cell not in {"", None} for cell in cells[: len(header)]):
+            yield _row_number(cells[header.index("_row")], f"line {number}"), {n: cells[at] for n, at in columns}
+
+
+def read_csv_lines(source: BinaryIO) -> Iterator[Line]:
+    """Yield row number and cells by column of a CSV file, delimited as its header is."""
+    text = io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
+    try:
+        first = text.readline(1 << 20)
+        delimiter = next((mark for mark in ";\t" if f"_row{mark}" in first.replace('"', "")), ",")
+        text.seek(0)
+        lines = csv.reader(text, delimiter=delimiter, strict=True)
+        header = next(lines, [])
+        safely = SAFE_MARK in header
+        columns = _columns([unsafe(name) if safely else name for name in header])
+        at_row = header.index("_row")
+        for fields in lines:
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                raise refuse("row", f"line {lines.line_num} has too few or too many fields")
+            row = _row_number(fields[at_row], f"line {lines.line_num}")
+            yield row, {name: (unsafe(fields[at]) if safely else fields[at]) or None for name, at in columns}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise refuse("not-csv", f"the file is neither an Excel workbook nor CSV in UTF-8: {error}") from None
+    finally:
+        text.detach()
+
+
+def _columns(header: list[str]) -> list[tuple[str, int]]:
+    if "_row" not in header or len(set(header)) < len(header):
+        raise refuse("missing-column", "the first line must name the columns, each once, _row among them")
+    return [(name, at) for at, name in enumerate(header) if not name.startswith("_")]
+
+
+def _row_number(cell: Any, place: str) -> int:
+    text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise Refused([Problem("row", f"{place} has no row number in the column _row; keep it as it was", place)])
+    return int(text)

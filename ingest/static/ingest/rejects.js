@@ -1,0 +1,195 @@
+// The grid of rejects: a cell is judged and kept as one leaves it, arrows go from cell to cell, Escape undoes.
+"use strict";
+
+(() => {
+  // Unfold's own listener looks for a text field beside each file field, and fails where there is none.
+  for (const input of document.querySelectorAll(".console input[type=file]")) input.hasChangeListener = true;
+
+  const CELL = "[data-cells] [data-column]";
+  // One request after the other: what is answered last is what was typed last.
+  let queue = Promise.resolve();
+
+  const isInput = (cell) => cell.tagName === "INPUT" || cell.tagName === "TEXTAREA";
+  const shown = (tbody) => [...tbody.querySelectorAll("[data-column]")].map((cell) => cell.dataset.column);
+
+  function post(tbody, values) {
+    const address = tbody.dataset.address;
+    if (!address) return;
+    const id = tbody.id;
+    const columns = shown(tbody);
+    queue = queue
+      .then(() => htmx.ajax("POST", address, { target: `#${id}`, swap: "outerHTML", values: { ...values, shown: columns } }))
+      .catch(() => {});
+  }
+
+  function save(cell) {
+    if (!isInput(cell) || cell.value === cell.defaultValue || cell.value === cell.dataset.sent) return;
+    cell.dataset.sent = cell.value;
+    post(cell.closest("tbody"), { column: cell.dataset.column, value: cell.value });
+  }
+
+  // A cell that nothing is wrong with becomes an input when somebody wants to change it.
+  function open(button) {
+    const was = button.dataset.value;
+    const input = document.createElement(was.includes("\n") || was.length > 60 ? "textarea" : "input");
+    input.id = button.id;
+    input.dataset.column = button.dataset.column;
+    input.dataset.opened = "";
+    input.defaultValue = was;
+    input.setAttribute("aria-label", button.getAttribute("aria-label").split(":")[0]);
+    input.autocomplete = "off";
+    input.spellcheck = false;
+    input.closed = button;
+    button.replaceWith(input);
+    input.focus();
+    if (input.select) input.select();
+    return input;
+  }
+
+  function close(input) {
+    if (input.closed && input.isConnected) input.replaceWith(input.closed);
+  }
+
+  function move(cell, down, right) {
+    const rows = [...cell.closest("[data-cells]").querySelectorAll("tbody")];
+    const cells = [...cell.closest("tbody").querySelectorAll("[data-column]")];
+    let next;
+    if (right) {
+      next = cells[cells.indexOf(cell) + right];
+    } else {
+      let at = rows.indexOf(cell.closest("tbody")) + down;
+      const column = CSS.escape(cell.dataset.column);
+      while (rows[at] && !next) {
+        next = rows[at].querySelector(`[data-column="${column}"]`);
+        at += down;
+      }
+    }
+    if (!next) return false;
+    next.focus();
+    if (next.select) next.select();
+    return true;
+  }
+
+  // Left and right leave an input only where its text ends.
+  function leaves(cell, right) {
+    if (!isInput(cell)) return true;
+    const at = right > 0 ? cell.value.length : 0;
+    return cell.selectionStart === at && cell.selectionEnd === at;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const why = event.target.closest("#why");
+    if (why && event.key === "Enter") {
+      // Enter behind a reason dismisses; the form's first button would send.
+      event.preventDefault();
+      why.parentElement.querySelector("button:last-of-type").click();
+      return;
+    }
+    const cell = event.target.closest(CELL);
+    if (!cell || event.isComposing || event.altKey || event.ctrlKey || event.metaKey) return;
+    const lines = cell.tagName === "TEXTAREA";
+    if (event.key === "Escape") {
+      if (isInput(cell) && cell.value !== cell.defaultValue) {
+        cell.value = cell.defaultValue;
+      } else if (cell.closed) {
+        const button = cell.closed;
+        close(cell);
+        button.focus();
+      } else {
+        cell.blur();
+      }
+      event.preventDefault();
+    } else if ((event.key === "Enter" && !lines) || event.key === "F2") {
+      event.preventDefault();
+      if (!isInput(cell)) open(cell);
+      else if (!move(cell, 1, 0)) save(cell);
+    } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !lines) {
+      event.preventDefault();
+      move(cell, event.key === "ArrowDown" ? 1 : -1, 0);
+    } else if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+      const right = event.key === "ArrowRight" ? 1 : -1;
+      if (leaves(cell, right) && move(cell, 0, right)) event.preventDefault();
+    }
+  });
+
+  document.addEventListener("focusout", (event) => {
+    const cell = event.target.closest?.(CELL);
+    if (!cell || !isInput(cell)) return;
+    if (cell.value !== cell.defaultValue) save(cell);
+    else if (cell.closed) setTimeout(() => { if (document.activeElement !== cell) close(cell); });
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-cells] button");
+    if (!button) return;
+    const tbody = button.closest("tbody");
+    if (button.dataset.restore !== undefined) post(tbody, { column: button.dataset.restore, restore: "1" });
+    else if (button.dataset.take !== undefined) post(tbody, {});
+    else if (button.dataset.column !== undefined) open(button);
+  });
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-pick-all]")) {
+      for (const box of document.querySelectorAll("[data-cells] input[name=row]")) box.checked = event.target.checked;
+    }
+    if (event.target.matches("[data-reload]")) {
+      const address = new URL(window.location.href);
+      address.searchParams.set("column", event.target.value);
+      window.location.assign(address);
+    }
+    if (event.target.id === "how") ways();
+  });
+
+  // A row that comes back must not take away what is being typed into it meanwhile.
+  let kept = null;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const cell = document.activeElement?.closest?.(CELL);
+    kept = cell && event.detail.target.contains(cell)
+      ? { id: cell.id, value: cell.value, typed: isInput(cell) && cell.value !== cell.defaultValue && cell.value !== cell.dataset.sent }
+      : null;
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    if (!kept) return;
+    const { id, value, typed } = kept;
+    kept = null;
+    let cell = document.getElementById(id);
+    if (!cell) return;
+    if (typed && !isInput(cell)) cell = open(cell);
+    if (typed) cell.value = value;
+    cell.focus();
+  });
+
+  function told(event, words) {
+    const line = event.detail.target?.querySelector?.(".why td[colspan]");
+    if (!line) return;
+    const told = document.createElement("p");
+    told.className = "error";
+    told.textContent = words;
+    line.prepend(told);
+  }
+  document.addEventListener("htmx:sendError", (event) => told(event, "The console did not answer; what you typed is not kept. Try again."));
+  document.addEventListener("htmx:responseError", (event) => told(event, "The console could not keep this. Load the page again."));
+
+  // What only some ways of fixing ask for.
+  function ways() {
+    const how = document.getElementById("how");
+    if (!how) return;
+    for (const part of document.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").includes(how.value);
+  }
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const button = event.detail.elt.matches("[data-busy]") ? event.detail.elt : event.detail.elt.querySelector?.("button[data-busy]");
+    if (!button) return;
+    button.dataset.idle = button.textContent;
+    button.textContent = button.dataset.busy;
+    button.disabled = true;
+  });
+  document.addEventListener("htmx:afterRequest", () => {
+    for (const button of document.querySelectorAll("button[data-idle]")) {
+      button.textContent = button.dataset.idle;
+      button.disabled = false;
+      delete button.dataset.idle;
+    }
+  });
+  document.addEventListener("DOMContentLoaded", ways);
+})();

@@ -1,0 +1,200 @@
+"""Rejects that leave as a spreadsheet, are corrected there, and come back."""
+
+import io
+import shutil
+import subprocess
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xlsxwriter
+from hypothesis import given
+from hypothesis import strategies as st
+from python_calamine import CalamineWorkbook
+
+from ingest import corrections, export
+from ingest.models import Run
+from ingest.rejects import Choice
+from ingest.sheets import look_at, safe, take, unsafe
+from ingest.sweeper import unfinished, work_off
+from migration_console.lib.errors import Refused
+from tests.conftest import Loads, query
+
+SOFFICE = shutil.which("soffice")
+ORDERS: dict[str, Any] = {
+    "name": "orders",
+    "schema": {
+        "fields": [
+            {"name": "id", "type": "string", "constraints": {"pattern": "[0-9]{16}"}},
+            {"name": "zip", "constraints": {"minLength": 5, "maxLength": 5}},
+            {"name": "day", "type": "date"},
+            {"name": "german", "type": "date", "format": "%d.%m.%Y"},
+            {"name": "price", "type": "number", "sqlType": "DECIMAL(10,2)", "decimalChar": ","},
+            {"name": "paid", "type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]},
+            {"name": "note"},
+            {"name": "n", "type": "integer"},
+        ],
+        "primaryKey": "id",
+    },
+}
+HEAD = "id,zip,day,german,price,paid,note,n\n"
+GOOD = '123456789012345{},01234,2024-01-31,31.01.2024,"1,50",ja,=1+1,{}\n'
+FILE = HEAD + "".join(GOOD.format(at, bad) for at, bad in enumerate(["x", "7 ", "1e3"]))
+
+
+def sent(run: Run) -> bytes:
+    """Return the workbook of a run's rejects."""
+    with export.as_xlsx(run, Choice()) as file:
+        return file.read()
+
+
+def book(run: Run) -> list[list[Any]]:
+    """Return the cells of a run's rejects as they go out."""
+    return CalamineWorkbook.from_filelike(io.BytesIO(sent(run))).get_sheet_by_index(0).to_python()
+
+
+def written(rows: list[list[Any]]) -> io.BytesIO:
+    """Return a workbook as somebody saves it: with numbers and dates where these were typed."""
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as made:
+        sheet, day = made.add_worksheet("rejects"), made.add_format({"num_format": "yyyy-mm-dd"})
+        for number, row in enumerate(rows):
+            for column, cell in enumerate(row):
+                if isinstance(cell, date):
+                    sheet.write_datetime(number, column, datetime(cell.year, cell.month, cell.day), day)
+                elif isinstance(cell, bool):
+                    sheet.write_boolean(number, column, cell)
+                elif isinstance(cell, str):
+                    sheet.write_string(number, column, cell)
+                else:
+                    sheet.write_number(number, column, cell)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.database
+def test_dates_zeros_and_long_ids_survive_the_trip(load: Loads) -> None:
+    run = load(ORDERS, FILE)
+    rows = book(run)
+    assert look_at(run, written(rows), "same.xlsx").changed == 0
+    at = rows[0].index("n")
+    for number, cell in enumerate(["1", "2", "3"], start=1):
+        rows[number][at] = cell
+    found = take(run, written(rows), "better.xlsx")
+    assert (found.changed, found.cells, found.passing) == (3, 3, 3)
+    corrections.send(run)
+    work_off(unfinished())
+    assert query("SELECT id, zip, note, n FROM orders ORDER BY n") == [
+        (f"123456789012345{n}", "01234", "=1+1", n + 1) for n in range(3)
+    ]
+
+
+@pytest.mark.skipif(SOFFICE is None, reason="there is no LibreOffice: apt-get install libreoffice-calc")
+def test_what_libreoffice_saves_comes_back_unharmed(load: Loads, tmp_path: Path) -> None:
+    assert SOFFICE is not None
+    run = load(ORDERS, FILE)
+    (tmp_path / "out.xlsx").write_bytes(sent(run))
+    profile = f"-env:UserInstallation=file://{tmp_path}/profile"
+    for kind, name in (("ods", "out.xlsx"), ("xlsx:Calc MS Excel 2007 XML", "out.ods")):
+        call = [SOFFICE, profile, "--headless", "--convert-to", kind, "--outdir", str(tmp_path), str(tmp_path / name)]
+        subprocess.run(call, check=True, capture_output=True, timeout=120)
+    saved = (tmp_path / "out.xlsx").read_bytes()
+    assert b"LibreOffice" in saved or saved != sent(run)
+    assert look_at(run, io.BytesIO(saved), "out.xlsx").changed == 0
+    rows = CalamineWorkbook.from_filelike(io.BytesIO(saved)).get_sheet_by_index(0).to_python()
+    for number in (1, 2, 3):
+        rows[number][rows[0].index("n")] = number
+    assert take(run, written(rows), "better.xlsx").passing == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "typed", "text"),
+    [
+        ("day", date(2024, 2, 29), "2024-02-29"),
+        ("german", date(2024, 2, 29), "29.02.2024"),
+        ("n", 1200, "1200"),
+        ("n", -3.0, "-3"),
+        ("price", 2.5, "2,5"),
+        ("price", 0.0000001, "0,0000001"),
+        ("paid", False, "nein"),
+        ("note", 20240131, "20240131"),
+        ("note", date(2024, 1, 31), "2024-01-31"),
+        ("n", "", None),
+    ],
+)
+def test_what_is_typed_into_a_cell_is_understood(load: Loads, column: str, typed: Any, text: str | None) -> None:
+    run = load(ORDERS, FILE)
+    rows = book(run)
+    rows[1][rows[0].index(column)] = typed
+    assert take(run, written(rows), "x.xlsx").changed == 1
+    assert run.rejects.get(row=1).corrected == {column: text}
+
+
+def test_sixteen_digits_in_a_number_cell_are_refused_not_guessed(load: Loads) -> None:
+    run = load(ORDERS, FILE)
+    rows = book(run)
+    rows[1][rows[0].index("id")] = 1234567890123450
+    found = take(run, written(rows), "x.xlsx")
+    assert (found.changed, len(found.problems)) == (0, 1)
+    assert "format the cell as text" in found.problems[0]
+
+
+@given(st.text(alphabet=st.sampled_from("'=+-@\t\r|%ax1 ＝"), max_size=8))
+def test_what_is_safe_for_excel_is_undone_exactly(text: str) -> None:
+    assert unsafe(safe(text)) == text
+    assert safe(text)[:1] not in {*"=+-@\t\r|%＝"}
+
+
+def test_csv_for_excel_runs_nothing_and_comes_back_unharmed(load: Loads) -> None:
+    nasty = ["=cmd|' /C calc'!A0", "+44 123", "-1", "@SUM(1)", "'=quoted", "plain", '"x"', " lead"]
+    quoted = ['"' + text.replace('"', '""') + '"' for text in nasty]
+    lines = "".join(f'123456789012345{n},01234,,,"1,0",ja,{text},x\n' for n, text in enumerate(quoted))
+    run = load(ORDERS, HEAD + lines)
+    data = b"".join(export.as_csv(run, Choice(), safely=True))
+    assert data.startswith(b"\xef\xbb\xbf")
+    assert b",'=cmd" in data
+    assert look_at(run, io.BytesIO(data), "safe.csv").changed == 0
+    # Excel of a German machine saves it with semicolons.
+    import csv
+
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=";").writerows(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    better = text.getvalue().replace(";x;", ";9;")
+    assert take(run, io.BytesIO(better.encode()), "safe.csv").passing == len(nasty)
+    corrections.send(run)
+    work_off(unfinished())
+    assert [note for (note,) in query("SELECT note FROM orders ORDER BY id")] == nasty
+
+
+def test_rows_that_are_gone_are_named_and_left_out(load: Loads) -> None:
+    run = load(ORDERS, FILE)
+    run.rejects.filter(row=1).update(state="dismissed")
+    data = b"_row,n\n1,1\n2,2\n77,3\n"
+    found = take(run, io.BytesIO(data), "x.csv")
+    assert (found.changed, found.gone) == (1, [1, 77])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PK\x03\x04junk", "cannot be read as an Excel workbook"),
+        (b"_row,n\n1,2\n1,3\n", "there twice"),
+        (b"_row,other\n1,2\n", "no column 'other'"),
+        (b"\xff\xfe", "neither an Excel workbook nor CSV"),
+        (b"n\n1\n", "_row among them"),
+        (b"_row,n\n", "no row below"),
+    ],
+)
+def test_a_file_that_is_something_else_is_refused(load: Loads, data: bytes, words: str) -> None:
+    run = load(ORDERS, FILE)
+    with pytest.raises(Refused, match=words):
+        take(run, io.BytesIO(data), "x")
+    assert set(run.rejects.values_list("state", flat=True)) == {"open"}
+
+
+def test_a_row_that_cannot_be_cut_goes_out_empty_beside_its_text(load: Loads) -> None:
+    run = load(ORDERS, HEAD + "1,2,3\n")
+    rows = book(run)
+    assert (rows[1][2:10], rows[1][-1]) == ([""] * 8, "1,2,3")
+    assert look_at(run, written(rows), "x.xlsx").changed == 0

@@ -1,0 +1,268 @@
+"""What a steward does with rejects, in a real browser."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+from python_calamine import CalamineWorkbook
+
+from ingest.amending import edit
+from ingest.models import Reject, Run
+from ingest.sweeper import unfinished, work_off
+from tests.conftest import Loads, query
+
+PEOPLE: dict[str, Any] = {
+    "name": "people",
+    "schema": {
+        "fields": [
+            {"name": "id", "type": "integer"},
+            {"name": "name", "constraints": {"required": True, "maxLength": 20}},
+            {"name": "born", "type": "date"},
+            {"name": "country", "constraints": {"enum": ["DE", "AT"]}},
+            {"name": "balance", "type": "number", "sqlType": "DECIMAL(8,2)"},
+        ],
+        "primaryKey": "id",
+    },
+}
+HEAD = "id,name,born,country,balance\n"
+FILE = (
+    HEAD
+    + "1,Ann,1990-01-31,DE,1.50\n"
+    + "x,Bob,1990-02-30,DE,2\n"
+    + "3,,1991-03-31,AT,3.25\n"
+    + "4,Dan, D,1992-04-30,DE,1\n"
+    + "".join(f"{n},Person {n},1980-05-0{n},{['Germany', 'Austria'][n % 2]},10\n" for n in range(5, 9))
+)
+
+
+def at(page: Page, run: Run, more: str = "") -> None:
+    page.goto(f"/admin/ingest/reject/run/{run.pk}/{more}")
+
+
+def cell(page: Page, column: str, row: int) -> Any:
+    return page.get_by_label(f"{column}, row {row}", exact=True)
+
+
+def sums(page: Page) -> str:
+    return " ".join(page.inner_text("#standing .sum").split())
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot where somebody has asked for some."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{re.sub('[^a-z-]', '', name.split('?')[0])}.png", full_page=True)
+
+
+def state(row: int) -> str:
+    return Reject.objects.get(row=row).state
+
+
+def test_one_cell_in_place_a_group_in_bulk_and_all_of_it_loaded(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    page.goto(f"/admin/ingest/reject/?run__id__exact={run.pk}")
+    assert sums(page).startswith("8 read = 1 loaded here")
+    assert cell(page, "id", 2).input_value() == "x"
+    cell(page, "id", 2).fill("2")
+    cell(page, "born", 2).fill("1990-02-28")
+    cell(page, "born", 2).press("Enter")
+    page.wait_for_selector("#row-2.ready")
+    assert "was x" in page.inner_text("#row-2").replace("\n", " ")
+    # Kept, though nothing is sent: the same after the browser was closed.
+    page.reload()
+    assert page.locator("#row-2.ready").count() == 1
+    page.click("text=Fix all… >> nth=0")
+    assert page.input_value("#how") == "map"
+    page.get_by_label("Instead of Germany").fill("DE")
+    page.get_by_label("Instead of Austria").fill("AT")
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=4 of 4 rows would change")
+    assert state(5) == "open"
+    page.click("text=Correct 4 rows")
+    page.click("text=Look at them and send")
+    page.click("text=Send 5 corrected rows")
+    page.wait_for_selector("text=on their way as run")
+    work_off(unfinished())
+    # The sums follow by themselves, and stop asking.
+    page.wait_for_selector("text=5 of 5 loaded")
+    assert sums(page) == "8 read = 1 loaded here + 5 loaded by its children + 0 dismissed + 2 open"
+    assert query("SELECT COUNT(*) FROM people") == [(6,)]
+    page.reload()
+    assert "ann sent 5 rows" in " ".join(page.inner_text(".history").split())
+
+
+def test_keys_are_enough(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    at(page, run)
+    cell(page, "id", 2).focus()
+    page.keyboard.type("99")
+    page.keyboard.press("Escape")
+    assert cell(page, "id", 2).input_value() == "x"
+    # Right of the input is a cell that nothing is wrong with: Enter opens it.
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.type("Robert")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("#row-2.edited")
+    assert Reject.objects.get(row=2).corrected == {"name": "Robert"}
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "name, row 3"
+    page.get_by_label("Restore the original: name, row 2").click()
+    page.wait_for_selector("#row-2.open")
+
+
+def test_what_is_typed_meanwhile_stays(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    at(page, run)
+
+    def slowly(route: Any) -> None:
+        page.wait_for_timeout(400)
+        route.continue_()
+
+    page.route("**/row/2/", slowly)
+    cell(page, "id", 2).fill("2")
+    cell(page, "born", 2).focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("1990-02-2")
+    page.wait_for_selector("#row-2.edited")
+    page.keyboard.type("8")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#row-2.ready")
+    assert Reject.objects.get(row=2).corrected == {"id": "2", "born": "1990-02-28"}
+
+
+def test_a_row_that_cannot_be_cut_and_one_that_somebody_else_has_sent(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    at(page, run)
+    assert "4,Dan, D,1992-04-30,DE,1" in page.inner_text("#row-4")
+    for column, text in {"name": "Dan, D", "born": "1992-04-30", "country": "DE", "balance": "1"}.items():
+        cell(page, column, 4).fill(text)
+    cell(page, "balance", 4).press("Enter")
+    page.wait_for_selector("#row-4.ready")
+    Reject.objects.filter(row=3).update(state="dismissed", note="test data")
+    cell(page, "name", 3).fill("Cid")
+    cell(page, "name", 3).press("Enter")
+    page.wait_for_selector("text=somebody has been here before")
+
+
+def test_dismissed_with_a_reason_and_reopened(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    at(page, run)
+    page.get_by_label("Row 3", exact=True).check()
+    page.fill("#why", "test data")
+    page.press("#why", "Enter")
+    page.wait_for_selector("text=1 rows are dismissed")
+    at(page, run, "?state=dismissed")
+    assert "test data" in page.inner_text("#row-3")
+    page.get_by_label("Row 3", exact=True).check()
+    page.click("text=Reopen ticked rows")
+    page.wait_for_selector("#row-3.open")
+
+
+def test_out_as_excel_and_back(page: Page, load: Loads, tmp_path: Path) -> None:
+    import xlsxwriter
+
+    run = load(PEOPLE, FILE)
+    at(page, run)
+    page.click("text=Download")
+    with page.expect_download() as waiting:
+        page.click("text=Excel workbook")
+    rows = CalamineWorkbook.from_path(waiting.value.path()).get_sheet_by_index(0).to_python()
+    assert (rows[0][:3], rows[1][0], rows[1][2]) == (["_row", "_line", "id"], "2", "x")
+    with xlsxwriter.Workbook(tmp_path / "better.xlsx") as book:
+        sheet = book.add_worksheet("rejects")
+        for number, line in enumerate(rows):
+            better = [{"x": "2", "1990-02-30": "1990-02-28"}.get(str(value), value) for value in line]
+            sheet.write_row(number, 0, better)
+    page.click("text=Upload corrected file")
+    page.set_input_files("#file", str(tmp_path / "better.xlsx"))
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=2 cells in 1 row would change")
+    assert state(2) == "open"
+    page.click("text=Correct 1 row")
+    page.wait_for_selector("text=1 row corrected")
+    assert state(2) == "ready"
+    page.set_input_files("#file", str(Path(__file__)))
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=the first line must name the columns")
+
+
+def test_tried_again_after_a_rule_was_corrected(page: Page, load: Loads) -> None:
+    from ingest.datasets import save_dataset
+
+    run = load(PEOPLE, HEAD + "1,Ann,,CH,1\n2,Bob,,CH,1\n")
+    fields = [dict(field) for field in PEOPLE["schema"]["fields"]]
+    fields[3]["constraints"] = {"enum": ["DE", "AT", "CH"]}
+    save_dataset({**PEOPLE, "schema": {**PEOPLE["schema"], "fields": fields}})
+    at(page, run)
+    page.click("text=Count what would pass now")
+    page.click("text=Try 2 rows again with version 2")
+    page.wait_for_selector("text=tried again as run")
+    work_off(unfinished())
+    assert query("SELECT COUNT(*) FROM people") == [(2,)]
+
+
+def test_an_auditor_sees_all_and_changes_nothing(sign_in: Any, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    page = sign_in("auditor", name="oscar")
+    for path in ("", "?state=all", "groups/", "standing/", "download/safe/", "download/raw/", "download/xlsx/"):
+        assert page.request.get(f"/admin/ingest/reject/run/{run.pk}/{path}").ok, path
+    at(page, run)
+    assert page.locator("#rows input[name=row], #rows button, a:has-text('Fix all')").count() == 0
+    token = page.locator("input[name=csrfmiddlewaretoken]").first.input_value()
+    for path in ("row/2/", "send/", "replay/", "dismiss/", "reopen/", "fix/preview/", "fix/apply/", "upload/"):
+        answer = page.request.post(
+            f"/admin/ingest/reject/run/{run.pk}/{path}",
+            form={"csrfmiddlewaretoken": token, "column": "id", "value": "2"},
+        )
+        assert answer.status == 403, path
+    for path in ("fix/", "check/", "upload/"):
+        assert page.request.get(f"/admin/ingest/reject/run/{run.pk}/{path}").status == 403, path
+    assert set(Reject.objects.values_list("state", flat=True)) == {"open"}
+
+
+def test_a_phone_is_wide_enough(sign_in: Any, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    page = sign_in("steward", name="bob")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in (f"run/{run.pk}/", f"run/{run.pk}/fix/?field=country&code=not-in-list", f"run/{run.pk}/upload/", ""):
+        page.goto(f"/admin/ingest/reject/{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        picture(page, f"phone-{path}")
+    at(page, run)
+    cell(page, "name", 3).fill("Cid")
+    cell(page, "name", 3).press("Enter")
+    page.wait_for_selector("#row-3.ready")
+
+
+def test_hostile_cells_stay_text(page: Page, load: Loads) -> None:
+    nasty = ["<script>document.title='hacked'</script>", "=cmd|' /C calc'!A0", "\u202etxt.exe", "<img src=x onerror=1>"]
+    lines = "".join(f'x{n},"{text}",,DE,1\n' for n, text in enumerate(nasty))
+    run = load(PEOPLE, HEAD + lines)
+    for path in (f"run/{run.pk}/", f"run/{run.pk}/fix/?column=name&how=map", ""):
+        page.goto(f"/admin/ingest/reject/{path}")
+        assert nasty[0] in page.inner_text(".console")
+        assert page.title() != "hacked"
+
+
+def test_the_pages_are_axe_clean(page: Page, load: Loads) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    run = load(PEOPLE, FILE)
+    edit(run, 2, {"id": "2", "born": "1990-02-28"})
+    edit(run, 3, {"born": "1990-02-31"})
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for path in (
+            f"run/{run.pk}/",
+            f"run/{run.pk}/fix/?field=country&code=not-in-list",
+            f"run/{run.pk}/upload/",
+            "",
+        ):
+            page.goto(f"/admin/ingest/reject/{path}")
+            page.evaluate("t => localStorage.setItem('adminTheme', JSON.stringify(t))", theme)
+            page.reload()
+            found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+            assert found.response["violations"] == [], (path, theme, found.generate_report())
+            picture(page, f"{path}-{theme}")
