@@ -1,21 +1,28 @@
-"""Dry runs that a worker does, and the restore that was decided upon by one."""
+"""What a restore would change: told at once, or found by a worker; and the restore that was decided upon by it."""
 
 import hashlib
 import json
 from datetime import timedelta
 from typing import Any
 
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from migration_console.lib.errors import Problem, conflict
+from migration_console.lib.definition import read_definition
+from migration_console.lib.errors import Problem, Refused, conflict
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
+from migration_console.lib.swap import check_exchange
 from migration_console.lib.tables import resolve
 
 from .bell import ring
+from .difference import difference
+from .manifest import Manifest
+from .meter import Tell, silent
 from .models import Backup, BackupStatus, DryRun, Restore
-from .restoring import ask, find_backup, foresee, manifest_of, outlook, request_restore, target_of
+from .restore import Plan, check_plan, plan
+from .restoring import LATEST, find_backup, manifest_of, request_restore, target_of
 from .taking import estimate
 from .working import MAX_TAKEOVERS, failures, teller
 
@@ -24,18 +31,73 @@ GOOD_FOR = timedelta(hours=1)
 KEPT_FOR = timedelta(days=7)
 
 
+def dry_run(table: str, *, backup: int | str = LATEST, into: str | None = None) -> dict[str, Any]:
+    """Return what a restore would change; changes nothing."""
+    chosen = find_backup(resolve(table), backup)
+    return foresee(chosen, target_of(table, into))
+
+
+def outlook(manifest: Manifest, target: str) -> tuple[Plan, list[str]]:
+    """Return how a backup would get into a table, and what forbids it; no row is looked at."""
+    found = plan(manifest, target)
+    try:
+        check_plan(found, target, take_schema=found.how != "exchange")
+        if found.how == "exchange" and (definition := read_definition(connection, target)):
+            check_exchange(connection, definition, manifest.rows)
+    except Refused as refused:
+        return found, [problem.message for problem in refused.problems]
+    return found, []
+
+
+def foresee(chosen: Backup, target: str, tell: Tell = silent) -> dict[str, Any]:
+    """Return what a restore would change; every row of both sides is looked at."""
+    manifest = manifest_of(chosen)
+    found, problems = outlook(manifest, target)
+    result: dict[str, Any] = {"backup": chosen.pk, "table": target, "how": found.how, "problems": problems}
+    if found.how == "create":
+        counts = {"rows_now": 0, "rows_then": manifest.rows, "added": manifest.rows, "removed": 0, "changed": 0}
+        return {**result, **counts, "only_then": [], "only_now": [], "roll_back": [], "waits_for": []}
+    then = manifest.runs if target == chosen.table else ()
+    known = {run["run"] for run in then} - {run["run"] for run in ledger().strangers(target, then)}
+    now = ledger().contents(ask, target)
+    return {
+        **result,
+        **difference(connection, manifest, chosen.prefix, target, tell).as_dict(),
+        "only_then": found.only_then,
+        "only_now": found.only_now,
+        "roll_back": [run for run in now if run["run"] not in known],
+        "waits_for": ledger().loading(target),
+    }
+
+
+def ask(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+    """Ask the console's own session."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
 def request_dry_run(
-    table: str, *, backup: int | str = "latest", into: str | None = None, user: Any = None, bell: bool = True
+    table: str, *, backup: int | str = LATEST, into: str | None = None, user: Any = None, bell: bool = True
 ) -> DryRun:
     """Ask what a restore would change; the same question that is being answered already is not asked twice."""
     chosen = find_backup(resolve(table), backup)
     target = target_of(table, into)
-    same = DryRun.objects.filter(status__in=DryRun.OPEN, backup=chosen, table=target, requested_by=user).first()
-    if same is not None:
-        return same
-    seen = DryRun.objects.create(
-        backup=chosen, table=target, requested_by=user, trigger="page", rows_expected=chosen.rows
-    )
+    question = f"{chosen.pk} {target} {user.pk if user else ''}"
+    try:
+        with transaction.atomic():
+            seen = DryRun.objects.create(
+                backup=chosen,
+                table=target,
+                under_way=question,
+                requested_by=user,
+                trigger="page",
+                rows_expected=chosen.rows,
+            )
+    except IntegrityError:
+        under_way = DryRun.objects.filter(under_way=question).first()
+        # It may have ended between the two statements; then this is a question of its own.
+        return under_way or request_dry_run(table, backup=backup, into=into, user=user, bell=bell)
     if bell:
         ring(seen)
     return seen
@@ -71,7 +133,7 @@ def _try_out(seen: DryRun, heartbeat: Heartbeat, progress: Progress) -> None:
     seen.refresh_from_db()
     result = foresee(seen.backup, seen.table, teller(seen, heartbeat, progress))
     DryRun.objects.filter(seen.held(), status=BackupStatus.RUNNING).update(
-        status=BackupStatus.DONE, finished_at=timezone.now(), result={**result, "stand": stand}
+        status=BackupStatus.DONE, under_way=None, finished_at=timezone.now(), result={**result, "stand": stand}
     )
 
 
@@ -87,11 +149,8 @@ def _stand(backup: Backup, target: str) -> str:
 def cancel_dry_run(seen: DryRun) -> DryRun:
     """Ask a dry run to stop; one that nobody works on stops now."""
     DryRun.objects.filter(pk=seen.pk, status__in=DryRun.OPEN).update(cancel_requested=True)
-    DryRun.objects.filter(DryRun.free(), pk=seen.pk, status__in=DryRun.OPEN).update(
-        status=BackupStatus.CANCELLED, finished_at=timezone.now()
-    )
-    seen.refresh_from_db()
-    return seen
+    # Whoever works on it sees the wish at its next block; where nobody does, this ends it now.
+    return try_out(seen.pk)
 
 
 def restore_as_seen(seen: DryRun, *, user: Any, back_up_first: bool = True, take_schema: bool = False) -> Restore:

@@ -1,6 +1,5 @@
 """Tables on the console's list, backups, restores. State changes are methods; each is one conditional UPDATE."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +8,9 @@ from django.db import models
 from django.utils import timezone
 
 from migration_console.lib.errors import Fenced
-from migration_console.lib.lease import Leased
 
 from .container import CODECS, DEFAULT_CODEC
+from .work import Work, how_far
 
 CODEC_CHOICES = [(name, name) for name in CODECS]
 KINDS = ("last", "daily", "weekly", "monthly")
@@ -52,65 +51,6 @@ class ListedTable(models.Model):
     def plan(self) -> dict[str, Any]:
         """Return all that the plan says."""
         return {name: getattr(self, name) for name in PLAN_FIELDS}
-
-
-def how_far(counts: dict[str, int], seconds: float | None, *, going_on: bool) -> dict[str, Any]:
-    """Return counts of rows and bytes with their rate, and where the work goes on, how long it will."""
-    rate = counts["rows"] / seconds if seconds else 0
-    left = max(counts["rows_expected"] - counts["rows"], 0) / rate if rate and going_on else None
-    return {
-        **counts,
-        "rows_per_second": round(rate),
-        "seconds": seconds,
-        "seconds_left": None if left is None else round(left, 1),
-    }
-
-
-class Work(Leased):
-    """Long work that a person asked for and a worker does."""
-
-    cancel_requested = models.BooleanField(default=False)
-    problems = models.JSONField(default=list, blank=True)
-    waiting_for = models.CharField(max_length=255, blank=True)
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
-    trigger = models.CharField(max_length=20, default="command")
-    created_at = models.DateTimeField(auto_now_add=True)
-    rung_at = models.DateTimeField(null=True, blank=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    rows = models.BigIntegerField(default=0)
-    bytes = models.BigIntegerField(default=0)
-    rows_expected = models.BigIntegerField(default=0)
-
-    class Meta:
-        abstract = True
-
-    @property
-    def seconds(self) -> float | None:
-        """Return how long the work took, or has taken so far."""
-        if self.started_at is None:
-            return None
-        return round(((self.finished_at or timezone.now()) - self.started_at).total_seconds(), 3)
-
-    def progress(self) -> dict[str, Any]:
-        """Return how far the work is: rows, bytes, rows a second, seconds left."""
-        counts = {"rows": self.rows, "bytes": self.bytes, "rows_expected": self.rows_expected}
-        return how_far(counts, self.seconds, going_on=self.finished_at is None)
-
-    def wait(self, what: str) -> None:
-        """Note what the work waits for, if the lease is still ours."""
-        type(self)._default_manager.filter(self.held()).update(waiting_for=what[:255])
-        self.waiting_for = what[:255]
-
-    def conclude(self, open_ones: Iterable[str], **fields: Any) -> bool:
-        """Bring open work to its end, if the lease is still ours; False where it is not."""
-        ended = {"under_way": None, "finished_at": timezone.now(), "waiting_for": ""}
-        still_ours = self.held() & models.Q(status__in=open_ones)
-        if not type(self)._default_manager.filter(still_ours).update(**ended, **fields):
-            # Not read again: the lease that stands there now is another worker's, and must not be taken for ours.
-            return False
-        self.refresh_from_db()
-        return True
 
 
 class BackupStatus(models.TextChoices):
@@ -228,6 +168,8 @@ class DryRun(Work):
     backup = models.ForeignKey(Backup, on_delete=models.CASCADE, related_name="dry_runs")
     table = models.CharField(max_length=130, help_text="where the rows would go")
     status = models.CharField(max_length=12, choices=BackupStatus.choices, default=BackupStatus.REQUESTED)
+    # The question while it is open, else null: nobody has the same one answered twice at once.
+    under_way = models.CharField(max_length=200, null=True, blank=True, unique=True)
     result = models.JSONField(default=dict, blank=True)
 
     class Meta:
@@ -242,12 +184,8 @@ class DryRun(Work):
     OPEN = (BackupStatus.REQUESTED, BackupStatus.RUNNING)
 
     def end(self, status: BackupStatus, **fields: Any) -> bool:
-        """Bring an open dry run to an end; False where it has come to one already."""
-        changed = DryRun.objects.filter(pk=self.pk, status__in=self.OPEN).update(
-            status=status, finished_at=timezone.now(), waiting_for="", **fields
-        )
-        self.refresh_from_db()
-        return bool(changed)
+        """Bring an open dry run to an end; False where another worker has taken over, or did so already."""
+        return self.conclude(self.OPEN, status=status, **fields)
 
 
 class RestoreStatus(models.TextChoices):

@@ -8,21 +8,17 @@ from django.utils import timezone
 
 from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Problem, Refused, conflict, refuse, unknown
+from migration_console.lib.errors import Problem, conflict, refuse, unknown
 from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
-from migration_console.lib.swap import check_exchange
 from migration_console.lib.tables import is_own, resolve
 
 from .bell import ring
-from .difference import difference
 from .errors import Damaged
 from .manifest import Manifest
-from .meter import Tell, silent
 from .models import Backup, BackupStatus, Restore, RestoreStatus
 from .restore import (
-    Plan,
     bring_triggers,
     check_plan,
     drop_replaced,
@@ -123,52 +119,6 @@ def request_restore(
     if bell:
         ring(restore)
     return restore
-
-
-def dry_run(table: str, *, backup: int | str = LATEST, into: str | None = None) -> dict[str, Any]:
-    """Return what a restore would change; changes nothing."""
-    chosen = find_backup(resolve(table), backup)
-    return foresee(chosen, target_of(table, into))
-
-
-def outlook(manifest: Manifest, target: str) -> tuple[Plan, list[str]]:
-    """Return how a backup would get into a table, and what forbids it; no row is looked at."""
-    found = plan(manifest, target)
-    try:
-        check_plan(found, target, take_schema=found.how != "exchange")
-        if found.how == "exchange" and (definition := read_definition(connection, target)):
-            check_exchange(connection, definition, manifest.rows)
-    except Refused as refused:
-        return found, [problem.message for problem in refused.problems]
-    return found, []
-
-
-def foresee(chosen: Backup, target: str, tell: Tell = silent) -> dict[str, Any]:
-    """Return what a restore would change; every row of both sides is looked at."""
-    manifest = manifest_of(chosen)
-    found, problems = outlook(manifest, target)
-    result: dict[str, Any] = {"backup": chosen.pk, "table": target, "how": found.how, "problems": problems}
-    if found.how == "create":
-        counts = {"rows_now": 0, "rows_then": manifest.rows, "added": manifest.rows, "removed": 0, "changed": 0}
-        return {**result, **counts, "only_then": [], "only_now": [], "roll_back": [], "waits_for": []}
-    then = manifest.runs if target == chosen.table else ()
-    known = {run["run"] for run in then} - {run["run"] for run in ledger().strangers(target, then)}
-    now = ledger().contents(ask, target)
-    return {
-        **result,
-        **difference(connection, manifest, chosen.prefix, target, tell).as_dict(),
-        "only_then": found.only_then,
-        "only_now": found.only_now,
-        "roll_back": [run for run in now if run["run"] not in known],
-        "waits_for": ledger().loading(target),
-    }
-
-
-def ask(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-    """Ask the console's own session."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return list(cursor.fetchall())
 
 
 def bring_back(pk: int, progress: Progress = no_progress) -> Restore:

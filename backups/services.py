@@ -1,7 +1,7 @@
 """What views, commands and tasks call: backups, checks, restores, plans. Each is one use case."""
 
 from .adopting import adopt
-from .dryrun import cancel_dry_run, request_dry_run, restore_as_seen, try_out
+from .dryrun import cancel_dry_run, dry_run, request_dry_run, restore_as_seen, try_out
 from .plans import (
     add_table,
     candidates,
@@ -15,7 +15,7 @@ from .plans import (
     tables,
 )
 from .proof import check, request_check
-from .restoring import TOO_LATE, bring_back, cancel_restore, dry_run, find_backup, load_again, request_restore
+from .restoring import TOO_LATE, bring_back, cancel_restore, find_backup, load_again, request_restore
 from .taking import cancel_backup, delete_backup, keep_backup, newest_verified, request_backup, take
 
 __all__ = [

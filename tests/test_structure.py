@@ -53,7 +53,7 @@ BACKUPS_FLOW = [
     ["sessions", "manifest", "models"],
     ["digest", "decoding"],
     ["encoding"],
-    ["meter", "retention", "container", "schedule"],
+    ["meter", "retention", "container", "schedule", "work"],
     ["avro_schema"],
     ["errors"],
 ]

@@ -52,6 +52,7 @@ ADVICE = {
     "triggers": "Drop these triggers for the time of the restore, or restore into another name.",
     "orphans": "Restore the child tables to the same moment, or restore into another name and copy the rows you need.",
     "too-large": "Restore into another name, and exchange the tables in a maintenance window.",
+    "other-server": "Restore it on a console that runs on the same kind of database as then.",
     "definition": "Restore on a server of the version that the manifest names, or into a database with its settings.",
     "digest": "The rows do not come back as they were written; nothing was swapped. Verify the backup, or use another.",
     "trigger": "Make the trigger by hand: its statement is in the backup's manifest.json.",
@@ -120,7 +121,8 @@ def plan_in_words(table: dict[str, Any]) -> list[str]:
 
 def far(work: Backup | Restore | DryRun) -> dict[str, Any]:
     """Return how far work is, as the bar and the line below it need it."""
-    return as_bar(work.progress())
+    checking = work.check_progress() if isinstance(work, Backup) and work.status == BackupStatus.DONE else None
+    return as_bar(checking or work.progress())
 
 
 def as_bar(found: dict[str, Any]) -> dict[str, Any]:

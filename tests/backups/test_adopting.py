@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
+from backups.dryrun import ask
 from backups.models import Backup, ListedTable, Restore
-from backups.restoring import ask
 from backups.services import adopt, bring_back, finished, request_backup, request_restore
 from ingest.models import Batch, Part, Reject, Run
 from migration_console.lib.bucket import Bucket
