@@ -192,7 +192,7 @@ def _manifest(
         server=source.server,
         vendor=vendor,
         runs=tuple(contained),
-        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        taken_at=datetime.now(UTC).isoformat(),
         taken_by=order.by,
         size=manifests.total_bytes(parts),
     )
