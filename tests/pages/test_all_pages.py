@@ -8,11 +8,11 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.test import Client
 from playwright.sync_api import Page
 
-from migration_console.lib.audit import AuditEntry
 from tests import believable
 from tests.conftest import Client as Script
 from tests.pages.conftest import SignIn
@@ -132,14 +132,32 @@ def crawl(client: Client, start: str) -> tuple[set[Any], list[Any], dict[str, li
     return seen, closed, sends
 
 
-def posted(client: Client) -> dict[Address, int]:
-    """Send something to every address; return what was not refused."""
-    answers = {
-        address: client.post(address.path, {"name": "bob", "confirm": "customers"}).status_code
-        for address in addresses()
-        if address.name not in HARMLESS
-    }
-    return {address: code for address, code in answers.items() if code not in {403, 405}}
+def everything() -> dict[str, list[Any]]:
+    """Return all that the console knows."""
+    models = [model for label in ("auth", "knox", "ingest", "backups", "migration_console") for model in _models(label)]
+    return {model.__name__: list(model._default_manager.order_by("pk").values_list()) for model in models}
+
+
+def _models(label: str) -> list[Any]:
+    return list(apps.get_app_config(label).get_models())
+
+
+def posted(client: Client) -> dict[Address, Any]:
+    """Send something to every address; return what was neither refused nor a page that only shows, whatever it gets."""
+    wrong: dict[Address, Any] = {}
+    before = everything()
+    for address in addresses():
+        if address.name in HARMLESS:
+            continue
+        answer = client.post(address.path, {"name": "customers", "confirm": "customers", "table": "customers"})
+        if answer.status_code in {403, 405}:
+            continue
+        offers = Offered(answer.content.decode()).sends if is_page(answer) else []
+        offers = [action for action in offers if urlsplit(action).path not in OWN]
+        if offers or answer.status_code != client.get(address.path).status_code:
+            wrong[address] = answer.status_code, offers
+    assert everything() == before
+    return wrong
 
 
 def test_an_auditor_opens_everything_and_changes_nothing(filled: dict[str, Any]) -> None:
@@ -153,9 +171,7 @@ def test_an_auditor_opens_everything_and_changes_nothing(filled: dict[str, Any])
     assert {name for name in shown if name.endswith(("_change", "_changelist"))} <= {
         address.name for address in pages_for(filled["dan"])
     }
-    before = AuditEntry.objects.exclude(action="person.signed_in").count()
     assert posted(client) == {}
-    assert AuditEntry.objects.exclude(action="person.signed_in").count() == before
 
 
 def test_who_has_no_group_opens_and_changes_nothing(filled: dict[str, Any]) -> None:

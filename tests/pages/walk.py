@@ -31,7 +31,6 @@ PARAMETERS: dict[str, Any] = {
 HARMLESS = {
     "admin:index", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done",
     "admin:search", "admin:autocomplete", "admin:jsi18n", "admin:app_list", "admin:view_on_site", "welcome",
-    "admin:ingest_run_download",
 }  # fmt: skip
 
 
