@@ -105,7 +105,7 @@ def _note_partly(run: Run, there: ContainedRun) -> None:
     problems = [Problem("partly-restored", message).as_dict()]
     totals = run.batches.aggregate(loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped"))
     counts = {name: value or 0 for name, value in totals.items()}
-    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, problems=problems, **counts)
+    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, attention=True, problems=problems, **counts)
 
 
 def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
