@@ -69,6 +69,7 @@ def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None) -
             f"raw/{run.dataset}-corrected-{run.pk}.csv", file, trigger=CORRECTION, dataset=run.dataset, then=claim,
             parent=run, reason=f"corrected rows of run {run.pk}", user=user,
         )  # fmt: skip
+    run.note_open_rejects()
     ring(child)
     return child
 
@@ -160,6 +161,9 @@ def settle(child: Run) -> None:
         reject.save(update_fields=["state", "errors"])
     # They go on as rows of the parent: nobody should mend them twice.
     child.rejects.filter(state=Reject.State.OPEN).update(state=Reject.State.DISMISSED)
+    for run in (child, child.parent):
+        if run is not None:
+            run.note_open_rejects()
 
 
 def read_csv(source: BinaryIO, limit: int) -> dict[int, Values]:

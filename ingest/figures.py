@@ -4,12 +4,11 @@ from collections import defaultdict
 from datetime import date, datetime, timedelta
 from typing import Any, TypedDict
 
-from django.db import connection
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
-from .models import BADLY, CORRECTION, OPEN, Dataset, Reject, Run, Status
+from .models import BADLY, CORRECTION, OPEN, Dataset, Run, Status
 
 DAYS, STRIP, DATASETS = 14, 20, 20
 # What a list needs not, and what may be large.
@@ -24,32 +23,9 @@ def ended_badly(limit: int) -> list[Run]:
     return list(found.order_by("-id")[: limit + 1])
 
 
-# From run to run along the index `reject_of_state`: as many steps as runs, not as rejects.
-OPEN_REJECTS = """WITH RECURSIVE waiting (run, number) AS (
-  SELECT MAX(run_id), 1 FROM {table} WHERE state = %s
-  UNION ALL
-  SELECT (SELECT MAX(r.run_id) FROM {table} r WHERE r.state = %s AND r.run_id < waiting.run), number + 1
-    FROM waiting WHERE run IS NOT NULL AND number < %s
-) SELECT {columns} FROM waiting {join} WHERE waiting.run IS NOT NULL"""
-
-
 def with_open_rejects(limit: int) -> list[Run]:
     """Return the newest runs with rejects that nobody has looked at; one more than `limit` at most."""
-    run, dataset = Run._meta.db_table, Dataset._meta.db_table
-    columns = "r.id, r.key, r.dataset_id, r.status, r.rejected, r.loaded, r.read, r.finished_at, d.name AS of_dataset"
-    # `key` and `read` are words of SQL.
-    columns = columns.replace("r.key", "r.`key`").replace("r.read", "r.`read`")
-    join = f"JOIN {run} r ON r.id = waiting.run LEFT JOIN {dataset} d ON d.id = r.dataset_id"
-    sql = OPEN_REJECTS.format(table=Reject._meta.db_table, columns=columns, join=join) + " ORDER BY r.id DESC"
-    return list(Run.objects.raw(sql, [Reject.State.OPEN, Reject.State.OPEN, limit + 1]))
-
-
-def open_reject_runs(limit: int = 900) -> list[int]:
-    """Return the newest runs with open rejects, by number; as many as a recursion may have steps."""
-    sql = OPEN_REJECTS.format(table=Reject._meta.db_table, columns="run", join="")
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [Reject.State.OPEN, Reject.State.OPEN, limit])
-        return [run for (run,) in cursor.fetchall()]
+    return list(Run.objects.filter(rejects_open=True).defer(*HEAVY).order_by("-id")[: limit + 1])
 
 
 def unmatched(limit: int) -> list[Run]:
@@ -87,7 +63,7 @@ def days(now: datetime | None = None) -> list[Day]:
 
 
 class Strip(TypedDict):
-    """A dataset and its last runs, oldest first."""
+    """A dataset and its last runs, newest first."""
 
     dataset: Dataset
     runs: list[Run]
@@ -107,7 +83,7 @@ def strips() -> list[Strip]:
     found = defaultdict[int | None, list[Run]](list)
     for run in Run.objects.filter(wanted).defer(*HEAVY).order_by("-id") if datasets else ():
         found[run.dataset_id].append(run)
-    return [Strip(dataset=dataset, runs=found[dataset.pk][STRIP - 1 :: -1]) for dataset in datasets]
+    return [Strip(dataset=dataset, runs=found[dataset.pk][:STRIP]) for dataset in datasets]
 
 
 def rows_per_second(run: Run) -> float | None:

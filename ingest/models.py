@@ -118,6 +118,8 @@ class Run(Leased):
     cancel_requested = models.BooleanField(default=False)
     # It ended badly, and neither a later run nor a person has mended it.
     attention = models.BooleanField(default=False, editable=False)
+    # Some of its rejects are open: kept here, since to look among millions of rejects takes long.
+    rejects_open = models.BooleanField(default=False, editable=False)
     duplicate_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
 
     size = models.BigIntegerField(default=0)
@@ -158,6 +160,7 @@ class Run(Leased):
             models.Index(fields=["received_at"], name="run_received"),
             # The dashboard: what waits for a person, and the sums of the last days, from the index alone.
             models.Index(fields=["attention", "-id"], name="run_attention"),
+            models.Index(fields=["rejects_open", "-id"], name="run_rejects_open"),
             models.Index(fields=["finished_at", "dataset", "status", "loaded", "rejected"], name="run_finished"),
         ]
         ordering = ["-id"]
@@ -176,7 +179,8 @@ class Run(Leased):
         """Bring an open run to an end; False where it has come to one already."""
         changed = Run.objects.filter(pk=self.pk, status__in=OPEN).update(
             status=status, problems=problems or [], finished_at=timezone.now(), waiting_for="",
-            attention=status in BADLY, **fields,
+            attention=status in BADLY, rejects_open=bool(fields.get("rejected")) and status != Status.REFUSED,
+            **fields,
         )  # fmt: skip
         if changed and status == Status.LOADED:
             # A better file of the same name has come.
@@ -184,6 +188,11 @@ class Run(Leased):
             before.update(attention=False)
         self.refresh_from_db()
         return bool(changed)
+
+    def note_open_rejects(self) -> None:
+        """Note whether any reject is open; for whoever has opened or closed some, once that is committed."""
+        mine = Reject.objects.filter(run=models.OuterRef("pk"), state=Reject.State.OPEN)
+        Run.objects.filter(pk=self.pk).update(rejects_open=models.Exists(mine))
 
     def wait(self, what: str) -> None:
         """Note what an open run waits for."""
@@ -309,7 +318,7 @@ class Reject(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "row"], name="reject_row")]
-        # Which runs have open rejects: one step a run, however many rejects it has.
+        # Whether a run has open rejects.
         indexes = [models.Index(fields=["state", "run"], name="reject_of_state")]
         ordering = ["run", "row"]
 

@@ -259,7 +259,8 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
         # Of two who ask at once, the second finds the run open.
         taken = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=run.status, closed_at=run.closed_at).update(
             attempt=F("attempt") + 1, takeovers=0, cancel_requested=False, problems=[], report_key="",
-            finished_at=None, closed_at=None, user=user, reason=reason or run.reason, attention=False, **fields,
+            finished_at=None, closed_at=None, user=user, reason=reason or run.reason, attention=False,
+            rejects_open=goes_on and run.rejects_open, **fields,
         )  # fmt: skip
         if not taken:
             raise conflict("not-ended", f"{run} has just been taken up by somebody else")

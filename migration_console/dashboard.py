@@ -171,6 +171,6 @@ def _speeds(strips: list[figures.Strip]) -> list[tuple[Run, float]]:
 def _line(strip: figures.Strip, days: list[figures.Day]) -> Line:
     mine = [day for day in days if day["dataset_id"] == strip["dataset"].pk]
     loaded, rejected = (sum(int(day["loaded"]) for day in mine), sum(int(day["rejected"]) for day in mine))
-    speed = next((found for run in reversed(strip["runs"]) if (found := figures.rows_per_second(run))), None)
+    speed = next((found for run in strip["runs"] if (found := figures.rows_per_second(run))), None)
     shown = [(run, badge_of(run)) for run in strip["runs"]]
     return Line(strip["dataset"], shown, loaded, rejected, ratio(rejected, loaded + rejected), speed)

@@ -24,7 +24,7 @@ from migration_console.readonly import ReadOnlyAdmin
 from migration_console.shown import badge, duration, moment
 
 from ..arrivals import receive
-from ..figures import HEAVY, open_reject_runs
+from ..figures import HEAVY
 from ..models import OPEN, Dataset, Run, Status, key_hash
 from . import runpage
 from .shown import TRIGGERS, badge_of
@@ -74,7 +74,7 @@ class NeedsFilter(admin.SimpleListFilter):
         if self.value() == "mending":
             return runs.filter(attention=True)
         if self.value() == "rejects":
-            return runs.filter(pk__in=open_reject_runs())
+            return runs.filter(rejects_open=True)
         return runs.filter(dataset=None, status__in=OPEN, closed_at=None) if self.value() == "dataset" else runs
 
 
@@ -229,7 +229,7 @@ class RunAdmin(ReadOnlyAdmin):
             if run is not None:
                 return redirect("admin:ingest_run_change", run.pk)
         context = {**self.admin_site.each_context(request), "form": form, "title": "Load a file"}
-        return render(request, "ingest/upload.html", context, status=422 if form.errors else 200)
+        return render(request, "ingest/upload.html", context)
 
     def _receive(self, request: HttpRequest, form: UploadForm) -> Run | None:
         given = form.cleaned_data
