@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from .models import BADLY, CORRECTION, OPEN, Dataset, Run, Status
 
-DAYS, STRIP, DATASETS = 14, 20, 20
+DAYS, STRIP, DATASETS = 14, 20, 12
 # What a list needs not, and what may be large.
 HEAVY = ["survey", "problems", "warnings", "errors"]
 # The rate that a person sees is that of the last seconds, not that since the beginning.
@@ -81,7 +81,9 @@ def strips() -> list[Strip]:
     for dataset in datasets:
         wanted |= Q(dataset=dataset, pk__gte=dataset.first)
     found = defaultdict[int | None, list[Run]](list)
-    for run in Run.objects.filter(wanted).defer(*HEAVY).order_by("-id") if datasets else ():
+    fields = ["dataset_id", "status", "cancel_requested", "read", "loaded", "rejected", "skipped"]
+    runs = Run.objects.filter(wanted).only(*fields, "started_at", "finished_at").order_by("-id")
+    for run in runs if datasets else ():
         found[run.dataset_id].append(run)
     return [Strip(dataset=dataset, runs=found[dataset.pk][:STRIP]) for dataset in datasets]
 
