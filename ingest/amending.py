@@ -31,6 +31,7 @@ def holding(run: Run) -> Iterator[Run]:
         held = Run.objects.select_for_update().get(pk=run.pk)
         check_workable(held)
         yield held
+        held.note_open_rejects()
 
 
 def check_workable(run: Run) -> None:

@@ -3,6 +3,7 @@
 import os
 from typing import Any, BinaryIO
 
+from migration_console.lib.audit import record
 from migration_console.lib.bucket import Bucket
 from migration_console.lib.errors import Gone, refuse
 from migration_console.lib.lake import lake
@@ -55,6 +56,11 @@ def _key_in_lake(bucket: str, key: str) -> str | None:
 
 def receive(source: BinaryIO, *, name: str, dataset: Dataset, reason: str, user: Any) -> Run:
     """Put a file that somebody sends into raw/, and ring for a worker."""
-    run = admit_upload(f"raw/{name}", source, trigger="upload", dataset=dataset, reason=reason, user=user)
+
+    def note(run: Run) -> None:
+        record("run.uploaded", run, user=user, dataset=dataset.name, reason=reason)
+
+    # Before the file can be seen: nothing is loaded of which the log does not know.
+    run = admit_upload(f"raw/{name}", source, trigger="upload", dataset=dataset, then=note, reason=reason, user=user)
     ring(run)
     return run

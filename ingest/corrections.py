@@ -257,6 +257,9 @@ def settle(child: Run) -> None:
     # They go on as rows of the parent: nobody should mend them twice.
     words = f"goes on as a row of run {child.parent_id}"
     child.rejects.filter(state=Reject.State.OPEN).update(state=Reject.State.DISMISSED, note=words)
+    for run in (child, child.parent):
+        if run is not None:
+            run.note_open_rejects()
 
 
 def _give_back_refused(child: Run) -> None:

@@ -81,7 +81,7 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
                 gone.append(run.pk)
             elif run.batches.count() != there[run.pk]["batches"]:
                 _note_partly(run, there[run.pk])
-        Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK)
+        Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK, rejects_open=False)
         _bring_back(table, [run for run in contained if run["run"] not in gone])
     return gone
 
@@ -122,13 +122,16 @@ def _note_partly(run: Run, there: ContainedRun) -> None:
     problems = [Problem("partly-restored", message).as_dict()]
     totals = run.batches.aggregate(loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped"))
     counts = {name: value or 0 for name, value in totals.items()}
-    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, problems=problems, **counts)
+    Run.objects.filter(pk=run.pk).update(status=Status.FAILED, attention=True, problems=problems, **counts)
+    run.note_open_rejects()
 
 
 def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
     """Mark runs that an earlier restore took away, and a restore to a later moment brings back."""
     pks = [run["run"] for run in contained if run["whole"]]
     mine = Run.objects.filter(dataset__table=table, pk__in=pks, status=Status.ROLLED_BACK)
+    for run in mine.filter(rejected__gt=0):
+        run.note_open_rejects()
     mine.filter(closed_at__isnull=False).update(status=Status.ARCHIVED)
     mine.update(status=Status.LOADED)
 

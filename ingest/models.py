@@ -112,6 +112,7 @@ class Status(models.TextChoices):
 # The trigger of a run that corrects another one's rejects, and the version of one whose file is still on its way.
 CORRECTION, UPLOADING = "correction", "uploading"
 OPEN = [Status.RECEIVED, Status.LOADING]
+BADLY = {Status.REFUSED, Status.FAILED}
 TO_ERRORS = [Status.REFUSED, Status.FAILED, Status.CANCELLED]
 
 
@@ -140,6 +141,10 @@ class Run(Leased):
     trigger = models.CharField(max_length=20, default="sweep")
     waiting_for = models.CharField(max_length=255, blank=True)
     cancel_requested = models.BooleanField(default=False)
+    # It ended badly, and neither a later run nor a person has mended it.
+    attention = models.BooleanField(default=False, editable=False)
+    # Some of its rejects are open: kept here, since to look among millions of rejects takes long.
+    rejects_open = models.BooleanField(default=False, editable=False)
     duplicate_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
 
     size = models.BigIntegerField(default=0)
@@ -173,7 +178,15 @@ class Run(Leased):
         indexes = [
             models.Index(fields=["closed_at", "status"], name="run_open"),
             models.Index(fields=["dataset", "sha256"], name="run_same_bytes"),
+            # The list of runs, newest first, and its filters.
             models.Index(fields=["dataset", "-id"], name="run_of_dataset"),
+            models.Index(fields=["status", "-id"], name="run_of_status"),
+            models.Index(fields=["trigger", "-id"], name="run_of_trigger"),
+            models.Index(fields=["received_at"], name="run_received"),
+            # The dashboard: what waits for a person, and the sums of the last days, from the index alone.
+            models.Index(fields=["attention", "-id"], name="run_attention"),
+            models.Index(fields=["rejects_open", "-id"], name="run_rejects_open"),
+            models.Index(fields=["finished_at", "dataset", "status", "loaded", "rejected"], name="run_finished"),
         ]
         ordering = ["-id"]
 
@@ -196,10 +209,21 @@ class Run(Leased):
     def end(self, status: Status, *, problems: list[dict[str, Any]] | None = None, **fields: Any) -> bool:
         """Bring an open run to an end; False where it has come to one already."""
         changed = Run.objects.filter(pk=self.pk, status__in=OPEN).update(
-            status=status, problems=problems or [], finished_at=timezone.now(), waiting_for="", **fields
-        )
+            status=status, problems=problems or [], finished_at=timezone.now(), waiting_for="",
+            attention=status in BADLY, rejects_open=bool(fields.get("rejected")) and status != Status.REFUSED,
+            **fields,
+        )  # fmt: skip
+        if changed and status == Status.LOADED:
+            # A better file of the same name has come.
+            before = Run.objects.filter(bucket=self.bucket, key_hash=self.key_hash, pk__lt=self.pk, attention=True)
+            before.update(attention=False)
         self.refresh_from_db()
         return bool(changed)
+
+    def note_open_rejects(self) -> None:
+        """Note whether any reject is still to be sent; for whoever has opened, sent or dismissed some."""
+        mine = Reject.objects.filter(run=models.OuterRef("pk"), state__in=UNSENT)
+        Run.objects.filter(pk=self.pk).update(rejects_open=models.Exists(mine))
 
     def wait(self, what: str) -> None:
         """Note what an open run waits for."""

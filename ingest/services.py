@@ -11,6 +11,7 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from migration_console.lib import swap
+from migration_console.lib.audit import record
 from migration_console.lib.errors import Broken, Fenced, Gone, Refused, Unavailable, conflict, refuse
 from migration_console.lib.lease import writing
 from migration_console.lib.progress import Progress, no_progress
@@ -237,6 +238,11 @@ def _restart(run: Run, why: str) -> None:
 AGAIN = {Status.REFUSED, Status.FAILED, Status.CANCELLED, Status.DUPLICATE}
 
 
+def may_retry(run: Run) -> bool:
+    """Tell whether a run can be taken up again: it did not end well, and is no correction."""
+    return run.status in AGAIN and run.closed_at is not None and run.trigger != CORRECTION
+
+
 def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
     """Take up a run that did not end well: behind what its ledger holds, or from the start where that is nothing."""
     if run.status not in AGAIN or run.closed_at is None:
@@ -254,7 +260,8 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
         # Of two who ask at once, the second finds the run open.
         taken = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=run.status, closed_at=run.closed_at).update(
             attempt=F("attempt") + 1, takeovers=0, cancel_requested=False, problems=[], report_key="",
-            finished_at=None, closed_at=None, user=user, reason=reason or run.reason, **fields,
+            finished_at=None, closed_at=None, user=user, reason=reason or run.reason, attention=False,
+            rejects_open=goes_on and run.rejects_open, **fields,
         )  # fmt: skip
         if not taken:
             raise conflict("not-ended", f"{run} has just been taken up by somebody else")
@@ -263,15 +270,29 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
             run.rejects.all().delete()
             run.batches.all().delete()
             run.parts.all().delete()
+        record("run.retried", run, user=user, attempt=run.attempt + 1, reason=reason)
     run.refresh_from_db()
     ring(run)
 
 
-def cancel(run: Run) -> None:
-    """Ask a run to stop at its next batch; one that has not begun stops now."""
-    Run.objects.filter(pk=run.pk, status__in=OPEN).update(cancel_requested=True)
-    # By its status now: one that a worker has begun meanwhile ends with the counts of its ledger.
-    Run.objects.filter(pk=run.pk, status=Status.RECEIVED).update(
-        status=Status.CANCELLED, finished_at=timezone.now(), waiting_for=""
-    )
+def cancel(run: Run, *, user: Any = None) -> None:
+    """Ask a run to stop at its next batch; one that has not begun stops now, one that has ended stays as it is."""
+    with transaction.atomic():
+        asked = Run.objects.filter(pk=run.pk, status__in=OPEN, cancel_requested=False).update(cancel_requested=True)
+        # By its status now: one that a worker has begun meanwhile ends with the counts of its ledger.
+        Run.objects.filter(pk=run.pk, status=Status.RECEIVED).update(
+            status=Status.CANCELLED, finished_at=timezone.now(), waiting_for=""
+        )
+        if asked:
+            record("run.cancelled", run, user=user)
     ring(run)
+
+
+def deal_with(run: Run, *, user: Any = None, note: str) -> None:
+    """Note that a person has seen to a run that ended badly: it waits for nobody any more."""
+    if not note.strip():
+        raise refuse("note", "say what was done about it, for whoever asks later", "note")
+    with transaction.atomic():
+        if not Run.objects.filter(pk=run.pk, attention=True).update(attention=False):
+            raise conflict("not-waiting", f"{run} waits for nobody: it was mended, or somebody has just dealt with it")
+        record("run.dealt_with", run, user=user, note=note)

@@ -191,9 +191,9 @@ class CancelRun(Address):
     permissions: ClassVar = {"POST": "ingest.change_run"}
 
     @extend_schema(summary="Stop a run at its next batch; what is loaded stays", request=None, responses={202: RunOut})
-    def post(self, _request: Request, pk: int) -> Response:
+    def post(self, request: Request, pk: int) -> Response:
         """Ask it to stop; one that has ended stays as it is."""
-        cancel(get_run(pk))
+        cancel(get_run(pk), user=request.user)
         return Response(run_out(get_run(pk)), status=202)
 
 

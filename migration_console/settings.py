@@ -182,6 +182,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
     "STYLES": [lambda _request: static("console/console.css")],
     "SCRIPTS": [lambda _request: static("console/console.js")],
+    "DASHBOARD_CALLBACK": "migration_console.dashboard.dashboard",
     "SHOW_BACK_BUTTON": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": False, "command_search": True, "navigation": NAVIGATION},

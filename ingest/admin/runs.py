@@ -1,73 +1,201 @@
-"""Runs: each arrival of a file, and what became of it."""
+"""The list of runs, with its filters, and the way in for a file. A run's own page is in runpage.py."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
-from django.template.defaultfilters import pluralize
+from django.core.exceptions import PermissionDenied, SuspiciousFileOperation
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.template.defaultfilters import filesizeformat, pluralize
 from django.urls import path, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import get_valid_filename
 from unfold.decorators import action, display
 
-from migration_console.lib.storage import download
+from migration_console.lib.errors import Refused, Unavailable
+from migration_console.lib.lake import lake
 from migration_console.readonly import ReadOnlyAdmin
-from migration_console.shown import badge
+from migration_console.shown import badge, duration, moment
 
 from ..arrivals import receive
-from ..models import Dataset, Run
-from .shown import badge_of
+from ..figures import HEAVY
+from ..models import OPEN, Dataset, Run, Status, key_hash
+from . import runpage
+from .shown import TRIGGERS, badge_of
+
+# Text is looked for in so many of the newest runs; a whole key or a run's number is found in all of them.
+SEARCHED = 20_000
 
 
-def _sample(value: str | None) -> str:
-    return f", such as “{value}”" if value else ""
+class StatusFilter(admin.SimpleListFilter):
+    """By the words that people see."""
+
+    title, parameter_name = "status", "status"
+    WORDS = {
+        "queued": ("Queued", [Status.RECEIVED]),
+        "running": ("Running", [Status.LOADING]),
+        "loaded": ("Loaded", [Status.ARCHIVED, Status.LOADED]),
+        "refused": ("Refused", [Status.REFUSED]),
+        "failed": ("Failed", [Status.FAILED]),
+        "cancelled": ("Cancelled", [Status.CANCELLED]),
+        "duplicate": ("Duplicate", [Status.DUPLICATE]),
+        "superseded": ("Superseded", [Status.SUPERSEDED]),
+        "gone": ("Gone", [Status.GONE]),
+        "rolled-back": ("Rolled back", [Status.ROLLED_BACK]),
+    }
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        """Return the words."""
+        return [(value, word) for value, (word, _) in self.WORDS.items()]
+
+    def queryset(self, _request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
+        """Filter."""
+        wanted = self.WORDS.get(self.value() or "")
+        return runs.filter(status__in=wanted[1]) if wanted else runs
 
 
-def _download_link(run: Run, what: str, key: str) -> SafeString | str:
-    if not key:
-        return "none"
-    return format_html('<a href="{}">{}</a>', reverse("admin:ingest_run_download", args=[run.pk, what]), key)
+class NeedsFilter(admin.SimpleListFilter):
+    """What waits for a person."""
+
+    title, parameter_name = "what it needs", "needs"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        """Return what the dashboard counts."""
+        return [("mending", "Ended badly"), ("rejects", "Open rejects"), ("dataset", "A dataset")]
+
+    def queryset(self, _request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
+        """Filter."""
+        if self.value() == "mending":
+            return runs.filter(attention=True)
+        if self.value() == "rejects":
+            return runs.filter(rejects_open=True)
+        return runs.filter(dataset=None, status__in=OPEN, closed_at=None) if self.value() == "dataset" else runs
+
+
+class TriggerFilter(admin.SimpleListFilter):
+    """By what announced the file."""
+
+    title, parameter_name = "trigger", "trigger"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        """Return the triggers."""
+        return [*TRIGGERS.items()]
+
+    def queryset(self, _request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
+        """Filter."""
+        return runs.filter(trigger=self.value()) if self.value() else runs
+
+
+class ReceivedFilter(admin.SimpleListFilter):
+    """By when the file came."""
+
+    title, parameter_name = "received", "days"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        """Return how far back."""
+        return [("1", "Last 24 hours"), ("7", "Last 7 days"), ("30", "Last 30 days"), ("90", "Last 90 days")]
+
+    def queryset(self, _request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
+        """Filter by the first run of that time: runs are numbered as they come, and the list goes by number."""
+        if self.value() not in dict(self.lookup_choices):
+            return runs
+        since = timezone.now() - timedelta(days=int(self.value() or 0))
+        first = Run.objects.filter(received_at__gte=since).order_by("received_at").values_list("pk", flat=True).first()
+        return runs.none() if first is None else runs.filter(pk__gte=first)
 
 
 class UploadForm(forms.Form):
     """A file, and whose it is."""
 
-    dataset = forms.ModelChoiceField(Dataset.objects.filter(retired=False))
-    file = forms.FileField(help_text="CSV, or CSV in gzip")
+    dataset = forms.ModelChoiceField(Dataset.objects.filter(retired=False), empty_label="Choose a dataset")
+    file = forms.FileField(help_text="CSV, or CSV in gzip", widget=forms.FileInput(attrs={"accept": ".csv,.gz,.txt"}))
     reason = forms.CharField(
-        required=False, max_length=255, help_text="only to load bytes again that are loaded already"
-    )
+        required=False, max_length=255, label="Why again",
+        help_text="Only where these very bytes are loaded already, and shall be loaded once more.",
+    )  # fmt: skip
+
+    def clean_file(self) -> Any:
+        """Refuse what is too large before it is kept, and give the file a name that the lake can hold."""
+        file = self.cleaned_data["file"]
+        if file.size > settings.MAX_FILE_BYTES:
+            raise forms.ValidationError(
+                f"The file has {filesizeformat(file.size)}; {filesizeformat(settings.MAX_FILE_BYTES)} is the limit. "
+                "Split it, or put it into the lake directly."
+            )
+        try:
+            name = get_valid_filename((file.name or "").lstrip("."))
+        except SuspiciousFileOperation:
+            raise forms.ValidationError(
+                "This file has no name that can be kept. Rename it, then send it again."
+            ) from None
+        if len(name.encode()) > 200:
+            raise forms.ValidationError("The file's name has more than 200 bytes. Shorten it, then send it again.")
+        file.name = name
+        return file
 
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     """Runs, newest first."""
 
-    list_display = ["id", "coloured", "dataset", "key", "sums", "rejects_link", "seconds", "received_at"]
-    list_display_links = ["id", "key"]
-    list_filter = ["status", "dataset", "received_at"]
+    list_display = ["number", "coloured", "file", "dataset", "trigger_word", "sums", "rejects_link", "took", "received"]
+    list_display_links = ["number", "file"]
+    list_filter = [NeedsFilter, StatusFilter, "dataset", TriggerFilter, ReceivedFilter]
     list_select_related = ["dataset"]
+    sortable_by = ()
     actions_list = ["upload"]
-    search_fields = ["key", "sha256"]
-    fields = [
-        "key", "dataset", "schema_version", "status", "what_is_wrong", "sums", "rejects_link", "error_groups",
-        "notes", "waiting_for", "trigger", "reason", "duplicate_of", "size", "sha256", "received_at", "started_at",
-        "finished_at", "file", "report",
-    ]  # fmt: skip
-    readonly_fields = fields
+    search_fields = ["key"]
+    search_help_text = "File name, or the number of a run"
+    when_empty = "No file has come yet. Load a file, or put one where its dataset looks for files."
 
-    @display(description="status", ordering="status")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """Leave out what may be large, and no list shows."""
+        found: QuerySet[Run] = super().get_queryset(request)
+        return found.defer(*HEAVY)
+
+    def get_search_results(self, _request: HttpRequest, runs: QuerySet[Run], search: str) -> tuple[QuerySet[Run], bool]:
+        """Find a number or a whole key (raw/…) among all runs, other text in the names of the newest."""
+        search = search.strip()
+        if not search:
+            return runs, False
+        if search.isdecimal() and len(search) < 19:
+            return runs.filter(pk=int(search)), False
+        if search.startswith("raw/"):
+            return runs.filter(bucket=lake().bucket, key_hash=key_hash(search)), False
+        newest = Run.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        return runs.filter(pk__gt=newest - SEARCHED, key__icontains=search), False
+
+    @display(description="run")
+    def number(self, run: Run) -> str:
+        """Return the run's number."""
+        return f"{run.pk}"
+
+    @display(description="status")
     def coloured(self, run: Run) -> SafeString:
         """Return the status as a word with colour and icon."""
         return badge(badge_of(run))
 
+    @display(description="file")
+    def file(self, run: Run) -> SafeString:
+        """Return the file's name; its whole key in the tooltip."""
+        return format_html('<bdi title="{}">{}</bdi>', run.key, run.key.removeprefix("raw/"))
+
+    @display(description="trigger")
+    def trigger_word(self, run: Run) -> str:
+        """Return what announced the file."""
+        return TRIGGERS.get(run.trigger, run.trigger)
+
     @display(description="read = loaded + rejected + skipped")
     def sums(self, run: Run) -> str:
-        """Return the line that must add up."""
+        """Return the line that must add up; of a run under way only what it has to read."""
+        if run.status in OPEN:
+            return f"{run.read:,} to read" if run.read else "–"
         return f"{run.read:,} = {run.loaded:,} + {run.rejected:,} + {run.skipped:,}"
 
     @display(description="rejects")
@@ -75,66 +203,59 @@ class RunAdmin(ReadOnlyAdmin):
         """Return a link to the rows set aside."""
         if not run.rejected:
             return "none"
-        address = reverse("admin:ingest_reject_changelist")
         text = f"{run.rejected:,} reject{pluralize(run.rejected)}"
+        address = reverse("admin:ingest_reject_changelist")
         return format_html('<a href="{}?run__id__exact={}">{}</a>', address, run.pk, text)
 
-    @display(description="the file")
-    def file(self, run: Run) -> SafeString | str:
-        """Return a link to the file as it came."""
-        return _download_link(run, "file", run.archived_key)
+    @display(description="took")
+    def took(self, run: Run) -> str:
+        """Return how long it took, or has taken so far."""
+        return duration(run.seconds)
 
-    @display(description="the report")
-    def report(self, run: Run) -> SafeString | str:
-        """Return a link to the report of rejected rows."""
-        return _download_link(run, "report", run.report_key)
+    @display(description="received")
+    def received(self, run: Run) -> SafeString | str:
+        """Return when the file came."""
+        return moment(run.received_at)
 
     @action(description="Load a file", url_path="upload", permissions=["upload"], icon="upload_file")
     def upload(self, request: HttpRequest) -> HttpResponseBase:
         """Ask for a file, put it into raw/, and show its run."""
-        form = UploadForm(request.POST or None, request.FILES or None)
+        if not self.has_upload_permission(request):
+            raise PermissionDenied
+        chosen = Dataset.objects.filter(name=request.GET.get("dataset", ""), retired=False).first()
+        form = UploadForm(request.POST or None, request.FILES or None, initial={"dataset": chosen})
         if request.method == "POST" and form.is_valid():
-            given = form.cleaned_data
-            run = receive(
-                given["file"], name=get_valid_filename(given["file"].name), dataset=given["dataset"],
-                reason=given["reason"], user=request.user,
-            )  # fmt: skip
-            return redirect("admin:ingest_run_change", run.pk)
+            run = self._receive(request, form)
+            if run is not None:
+                return redirect("admin:ingest_run_change", run.pk)
         context = {**self.admin_site.each_context(request), "form": form, "title": "Load a file"}
         return render(request, "ingest/upload.html", context)
+
+    def _receive(self, request: HttpRequest, form: UploadForm) -> Run | None:
+        given = form.cleaned_data
+        try:
+            return receive(
+                given["file"], name=given["file"].name, dataset=given["dataset"], reason=given["reason"],
+                user=request.user,
+            )  # fmt: skip
+        except (Refused, Unavailable, OSError) as error:
+            form.add_error("file", f"The file was not taken: {error}. Nothing of it is loaded; send it again.")
+            return None
 
     def has_upload_permission(self, request: HttpRequest, *_: Any) -> bool:
         """Whoever may send files by script may do so here."""
         return bool(request.user.has_perm("ingest.add_run"))
 
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponseBase:
+        """Show a run's own page."""
+        return runpage.show(self, request, object_id)
+
     def get_urls(self) -> list[Any]:
-        """Add the downloads."""
-        view = self.admin_site.admin_view(self.download)
-        return [path("<int:pk>/download/<str:what>/", view, name="ingest_run_download"), *super().get_urls()]
-
-    def download(self, request: HttpRequest, pk: int, what: str) -> HttpResponseBase:
-        """Hand out the file or the report of a run."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        run = get_object_or_404(Run, pk=pk)
-        key = {"file": run.archived_key, "report": run.report_key}.get(what)
-        if not key:
-            raise Http404
-        return download(key)
-
-    @display(description="what is wrong")
-    def what_is_wrong(self, run: Run) -> SafeString | str:
-        """Return the reasons for refusing the file."""
-        lines = ((f"{p['where']}: {p['message']}" if p["where"] else p["message"],) for p in run.problems)
-        return format_html_join("", "<p>{}</p>", lines) or "nothing"
-
-    @display(description="errors")
-    def error_groups(self, run: Run) -> SafeString | str:
-        """Return the errors by field and code."""
-        lines = ((g["count"], g["field"] or "row", g["code"], _sample(g["sample"])) for g in run.errors)
-        return format_html_join("", "<p>{} × {}: {}{}</p>", lines) or "none"
-
-    @display(description="notes")
-    def notes(self, run: Run) -> str:
-        """Return what is odd, but no error."""
-        return " ".join(run.warnings) or "none"
+        """Add what a run's page consists of, and what can be done there."""
+        site = self.admin_site.admin_view
+        return [
+            path("<int:pk>/live/", site(runpage.live_view), name="ingest_run_live"),
+            path("<int:pk>/download/<str:what>/", site(runpage.download_view), name="ingest_run_download"),
+            path("<int:pk>/act/<str:what>/", site(runpage.act_view), name="ingest_run_act"),
+            *super().get_urls(),
+        ]

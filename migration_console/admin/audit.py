@@ -17,7 +17,6 @@ from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import action, display
 
 from ..lib.audit import AuditEntry, AuditHead, broken_lines
-from ..paging import BoundedPaginator
 from ..readonly import ReadOnlyAdmin
 from ..shown import duration, moment
 
@@ -61,7 +60,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     actions_list = ["chain"]
     ordering = ["-id"]
     sortable_by: tuple[str, ...] = ()
-    paginator = BoundedPaginator
     show_full_result_count = False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:

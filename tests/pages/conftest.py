@@ -71,7 +71,7 @@ def sign_in(chromium: Browser, tables: None, live_server: Any) -> Iterator[SignI
         cookie = client.cookies["sessionid"].value
         contexts[-1].add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
         page.goto("/admin/")
-        page.wait_for_selector("text=Dashboard", state="attached")
+        page.wait_for_selector("#content")
         return page
 
     yield sign_in
