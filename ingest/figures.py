@@ -132,8 +132,3 @@ def live(run: Run) -> Live:
 def children(run: Run) -> QuerySet[Run]:
     """Return the runs that load corrected rows of a run, newest first."""
     return Run.objects.filter(parent=run, trigger=CORRECTION).defer(*HEAVY).order_by("-id")
-
-
-def loaded_by_children(run: Run) -> int:
-    """Return how many of a run's rejected rows have been corrected and loaded."""
-    return children(run).order_by().aggregate(rows=Sum("loaded"))["rows"] or 0

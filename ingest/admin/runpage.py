@@ -17,8 +17,9 @@ from migration_console.lib.storage import download
 from migration_console.shown import ratio
 
 from ..errors import HINTS
-from ..figures import Live, children, live, loaded_by_children
+from ..figures import Live, children, live
 from ..models import OPEN, Run, Status
+from ..reckoning import reckon
 from ..services import cancel, deal_with, may_retry, retry
 from .shown import TRIGGERS, advice, badge_of
 from .timeline import steps
@@ -85,21 +86,6 @@ def _sentence(run: Run, found: Live, done: int) -> str:
     return f"{badge_of(run).word}."
 
 
-class Sums(NamedTuple):
-    """The line that must add up."""
-
-    read: int
-    loaded: int
-    by_children: int
-    rejected: int
-    skipped: int
-
-    @property
-    def adds_up(self) -> bool:
-        """Tell whether it does."""
-        return self.read == self.loaded + self.by_children + self.rejected + self.skipped
-
-
 class Group(NamedTuple):
     """All errors of a field and code, and where their rows are."""
 
@@ -121,10 +107,10 @@ def _story(run: Run) -> dict[str, Any]:
         )
         for g in run.errors[:GROUPS]
     ]  # fmt: skip
-    by_children = loaded_by_children(run) if run.rejected else 0
+    sums = reckon(run)
     return {
-        "sums": Sums(run.read, run.loaded, by_children, run.rejected - by_children, run.skipped),
-        "kept_share": ratio(run.loaded + by_children, run.read),
+        "sums": sums,
+        "kept_share": ratio(sums.loaded + sums.by_children, sums.read),
         "problems": [{**problem, "advice": advice(problem["code"], run)} for problem in run.problems],
         "advice": advice("", run),
         "groups": groups, "more_groups": len(run.errors) - len(groups),

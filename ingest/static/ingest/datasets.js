@@ -2,9 +2,6 @@
 "use strict";
 
 (() => {
-  // unfold listens to every file input, and expects a text input of its own beside each; ours have none.
-  for (const input of document.querySelectorAll("[data-drop] input[type=file]")) input.hasChangeListener = true;
-
   // A drop zone is a file input of its full size; here it only tells which file was chosen.
   function dropZones(root) {
     for (const input of root.querySelectorAll("[data-drop] input[type=file]")) {

@@ -2,9 +2,6 @@
 "use strict";
 
 (() => {
-  // Unfold's own listener looks for a text field beside each file field, and fails where there is none.
-  for (const input of document.querySelectorAll(".console input[type=file]")) input.hasChangeListener = true;
-
   const CELL = "[data-cells] [data-column]";
   // One request after the other: what is answered last is what was typed last.
   let queue = Promise.resolve();

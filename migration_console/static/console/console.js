@@ -56,6 +56,8 @@
     if (cell) cell.dataset.was = cell.value;
   });
   document.addEventListener("DOMContentLoaded", () => {
+    // Unfold listens to every file input, and fails where no text input of its own stands beside it; ours have none.
+    for (const input of document.querySelectorAll(".console input[type=file]")) input.hasChangeListener = true;
     localTimes(document);
     confirmByName(document);
   });
