@@ -1,11 +1,12 @@
-"""python -m tests [--torture] [PYTEST ARGUMENTS]: the suite on SQLite, then its database tests on MariaDB, and on the
-server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
+"""python -m tests [--torture] [PYTEST ARGUMENTS]: the suite on SQLite, beside it its database tests on MariaDB, and then on
+the server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import mariadb
@@ -13,8 +14,8 @@ from . import mariadb
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(name: str, url: str, arguments: list[str]) -> int:
-    """Run the suite against one database."""
+def run(name: str, url: str, arguments: list[str], *, shown: bool) -> int:
+    """Run the suite against one database; what is not shown at once is shown when it is over."""
     with tempfile.TemporaryDirectory(prefix="console-tests-") as var:
         environment = os.environ | {
             "DATABASE_URL": url,
@@ -27,23 +28,36 @@ def run(name: str, url: str, arguments: list[str]) -> int:
         }
         torture = "torture" if "--torture" in arguments else "not torture"
         marks = torture if name == "sqlite" else f"database and {torture}"
-        arguments = [argument for argument in arguments if argument != "--torture"]
-        print(f"\n=== {name} ===", flush=True)
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-m", marks, *arguments], cwd=ROOT, env=environment
-        ).returncode
+        command = [sys.executable, "-m", "pytest", "-m", marks, *(a for a in arguments if a != "--torture")]
+        if shown:
+            print(f"\n=== {name} ===", flush=True)
+            return subprocess.run(command, cwd=ROOT, env=environment).returncode
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        print(f"\n=== {name} ===\n{done.stdout}", flush=True)
+        return done.returncode
+
+
+def on_servers(wanted: list[str], arguments: list[str], *, shown: bool) -> list[int]:
+    """Run on MariaDB and on MySQL, one after the other."""
+    codes = []
+    if "mariadb" in wanted:
+        codes.append(run("mariadb", mariadb.start(), arguments, shown=shown))
+    if "mysql" in wanted and (url := os.environ.get("TEST_MYSQL_URL")):
+        codes.append(run("mysql", url, arguments, shown=shown))
+    return codes
 
 
 def main() -> None:
     """Run all; fail if one failed."""
-    wanted = os.environ.get("TEST_SERVERS", "sqlite mariadb mysql").split()
-    codes = []
-    if "sqlite" in wanted:
-        codes.append(run("sqlite", "", sys.argv[1:]))
-    if "mariadb" in wanted:
-        codes.append(run("mariadb", mariadb.start(), sys.argv[1:]))
-    if "mysql" in wanted and (url := os.environ.get("TEST_MYSQL_URL")):
-        codes.append(run("mysql", url, sys.argv[1:]))
+    wanted, arguments = os.environ.get("TEST_SERVERS", "sqlite mariadb mysql").split(), sys.argv[1:]
+    both = "sqlite" in wanted and len(wanted) > 1
+    with ThreadPoolExecutor(1) as beside:
+        # Beside SQLite, whose tests keep one core busy: the servers' have much to wait for.
+        servers = beside.submit(on_servers, wanted, arguments, shown=not both)
+        codes = [run("sqlite", "", arguments, shown=True)] if "sqlite" in wanted else []
+        codes += servers.result()
     # 5: no test of the selection concerns this server.
     sys.exit(max(code for code in [0, *codes] if code != 5))
 

@@ -14,10 +14,23 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 
 from backups.models import Backup, BackupStatus, ListedTable, Restore
-from backups.services import bring_back, check, request_backup, request_check, request_restore, set_plan, take
+from backups.services import (
+    bring_back,
+    check,
+    request_backup,
+    request_check,
+    request_dry_run,
+    request_restore,
+    set_plan,
+    take,
+    try_out,
+)
 from ingest.admission import admit_upload
+from ingest.amending import dismiss, edit
 from ingest.datasets import save_dataset
+from ingest.editing import draft_of_file
 from ingest.models import Dataset, Part, Reject, Run, Status, key_hash
+from ingest.rejects import Choice
 from ingest.sweeper import work_off
 from migration_console import people, tokens
 from migration_console.lib.audit import record
@@ -160,9 +173,20 @@ def add_files(chance: random.Random, bob: User, days: int) -> None:
         loaded(name, twice, days_ago=4, by=bob)
     loaded("customers-new.csv", "id;name\n1;Ada\n", days_ago=0.4, by=bob)  # refused
     last = loaded("orders-today.csv", orders(chance, 90_000, 120, 0.1), days_ago=0.1, by=bob)
-    first = last.rejects.order_by("row").first()
-    if first:
-        Reject.objects.filter(pk=first.pk).update(state=Reject.State.DISMISSED)
+    rows = list(last.rejects.order_by("row").values_list("row", flat=True))
+    with at(0.05):
+        dismiss(last, Choice(rows=rows[:1]), "a test order of the shop", user=bob)
+        edit(last, rows[1], {"amount": "12.50"}, user=bob)
+
+
+def add_beginnings(chance: random.Random, bob: User) -> None:
+    """Add a file that no dataset matches, and a draft that is being made from a sample with bad rows."""
+    loaded("returns-2026-11.csv", "number,reason\n1,too small\n2,too late\n", days_ago=0.2, by=bob)
+    sample = customers(chance, 1, 40, 0.2)
+    draft = draft_of_file(io.BytesIO(sample.encode()), "subscribers.csv", user=bob)
+    fields = CUSTOMERS["schema"]["fields"]
+    draft.descriptor = {**draft.descriptor, "schema": {"fields": fields, "primaryKey": "id"}}
+    draft.save(update_fields=["descriptor"])
 
 
 def add_run(status: str, dataset: Dataset, **fields: Any) -> Run:
@@ -196,7 +220,7 @@ def add_states(bob: User) -> None:
                 started_at=run.received_at, finished_at=run.received_at, closed_at=run.received_at
             )
     problem = {"code": "disk-full", "message": "The database server has no room left on its disk.", "where": ""}
-    Run.objects.filter(status=Status.FAILED).update(problems=[problem])
+    Run.objects.filter(status=Status.FAILED).update(problems=[problem], attention=True)
 
 
 def add_backups(cleo: User) -> None:
@@ -210,6 +234,7 @@ def add_backups(cleo: User) -> None:
     with at(2):
         take(request_backup("products", user=cleo).pk)
         bring_back(request_restore("products", user=cleo).pk)
+    try_out(request_dry_run("customers", user=cleo).pk)
     refused = {"code": "no-space", "message": "The lake has no room left.", "where": ""}
     Backup.objects.create(table="orders", status=BackupStatus.FAILED, requested_by=cleo, problems=[refused])
 
@@ -220,6 +245,7 @@ def fill(days: int = 2) -> dict[str, User]:
     found = add_people()
     add_files(chance, found["bob"], days)
     add_states(found["bob"])
+    add_beginnings(chance, found["bob"])
     add_backups(found["cleo"])
     change_people(*(found[name] for name in ("ann", "bob", "cleo", "eve")))
     for model, action, name in (

@@ -4,6 +4,7 @@ Wide and narrow, some of them dark. Each run fills a database of its own; nothin
 """
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,53 +14,67 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-# Name of the picture, and the page: an address, or the model whose newest object it is. Who adds a page adds it here;
-# one that is not there is left out. A star marks what is taken dark, too.
+# Name of the picture, and the address of the page; in braces the model, and which of its objects. Who adds a page
+# adds it here; one that is not there is left out. A star marks what is taken dark, too.
+RUN, REJECTS = "/admin/ingest/run/{ingest.run:%s}/change/", "/admin/ingest/reject/run/{ingest.run:with-rejects}/"
 PAGES: dict[str, str] = {
     "dashboard*": "/admin/",
     "datasets": "/admin/ingest/dataset/",
-    "dataset": "ingest/dataset:customers",
+    "dataset": "/admin/ingest/dataset/{ingest.dataset:customers}/change/",
+    "dataset-new": "/admin/ingest/dataset/add/",
+    "dataset-draft*": "/admin/ingest/dataset/draft/{ingest.draft}/",
+    "files-without-dataset": "/admin/ingest/dataset/files/",
     "runs*": "/admin/ingest/run/",
-    "run*": "ingest/run:with-rejects",
-    "run-live": "ingest/run:loading",
-    "run-failed": "ingest/run:failed",
+    "run*": RUN % "with-rejects",
+    "run-live": RUN % "loading",
+    "run-failed": RUN % "failed",
+    "run-refused": RUN % "refused",
+    "upload": "/admin/ingest/run/upload/",
     "rejects": "/admin/ingest/reject/",
-    "reject": "ingest/reject:open",
+    "rejects-of-run*": REJECTS,
+    "rejects-fix": REJECTS + "fix/?field=amount&code=bad-decimal",
+    "rejects-upload": REJECTS + "upload/",
     "tables": "/admin/backups/listedtable/",
+    "plan": "/admin/backups/listedtable/plan/customers/",
     "backups": "/admin/backups/backup/",
-    "backup": "backups/backup:done",
+    "backup": "/admin/backups/backup/{backups.backup:done}/change/",
+    "restore-choose": "/admin/backups/restore/choose/customers/",
+    "restore-dry-run*": "/admin/backups/restore/dry-run/{backups.dryrun}/",
     "restores": "/admin/backups/restore/",
+    "restore": "/admin/backups/restore/{backups.restore}/change/",
     "people": "/admin/auth/user/",
-    "person*": "auth/user:cleo",
+    "person*": "/admin/auth/user/{auth.user:cleo}/change/",
     "add-person": "/admin/auth/user/add/",
     "groups": "/admin/auth/group/",
     "tokens": "/admin/knox/authtoken/",
     "make-token": "/admin/knox/authtoken/add/",
     "audit": "/admin/migration_console/auditentry/",
-    "audit-line": "migration_console/auditentry:person.changed",
+    "audit-line": "/admin/migration_console/auditentry/{migration_console.auditentry:person.changed}/change/",
     "audit-chain": "/admin/migration_console/auditentry/chain",
     "sign-in": "/admin/login/",
 }
+# By model, the field that tells which.
+BY = {"dataset": "name", "run": "status", "backup": "status", "user": "username", "auditentry": "action"}
 
 
 def found(page: str) -> str | None:
     """Return the address of a page; None where there is no such object."""
-    if page.startswith("/"):
-        return page
+    missing = False
+
+    def key(match: re.Match[str]) -> str:
+        nonlocal missing
+        model, _, which = match[1].partition(":")
+        given = {BY[model.partition(".")[2]]: which} if which else {}
+        if which == "with-rejects":
+            given = {"rejected__gt": 0, "status": "archived"}
+        one = apps.get_model(model)._default_manager.filter(**given).order_by("-pk").first()
+        missing = missing or one is None
+        return str(one and one.pk)
+
     from django.apps import apps
 
-    model, _, which = page.partition(":")
-    objects = apps.get_model(model.replace("/", "."))._default_manager.order_by("-pk")
-    chosen = {
-        "dataset": {"name": which},
-        "run": {"rejected__gt": 0, "status": "archived"} if which == "with-rejects" else {"status": which},
-        "reject": {"state": which},
-        "backup": {"status": which},
-        "user": {"username": which},
-        "auditentry": {"action": which},
-    }[model.split("/")[1]]
-    one = objects.filter(**chosen).first()
-    return None if one is None else f"/admin/{model}/{one.pk}/change/"
+    address = re.sub(r"\{([^}]+)\}", key, page)
+    return None if missing else address
 
 
 @contextmanager
