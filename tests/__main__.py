@@ -1,5 +1,5 @@
-"""python -m tests [--torture] [PYTEST ARGUMENTS]: the suite on SQLite, beside it its database tests on MariaDB, and then on
-the server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
+"""python -m tests [--torture] [PYTEST ARGUMENTS]: the suite on SQLite, beside it the database tests on MariaDB,
+and then on the server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
 """
 
 import os

@@ -13,6 +13,7 @@ from tests.believable import examples
 # What stands in an address beside the key of an object, by its name. Who adds a parameter adds its example here.
 PARAMETERS: dict[str, Any] = {
     "what": "file",
+    "kind": "csv",
     "name": "customers",
     "dataset": "customers",
     "table": "customers",
