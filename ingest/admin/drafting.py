@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
@@ -147,9 +147,12 @@ def digest(change: Alteration) -> str:
 @require_POST
 def sample_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Try the draft on another sample."""
-    draft = get_object_or_404(Draft, pk=pk)
+    draft = Draft.objects.filter(pk=pk).first() or Draft()
     if not may_edit(request, draft):
         raise PermissionDenied
+    if draft.pk is None:
+        messages.warning(request, "This draft is published already, or was forgotten; open its dataset.")
+        return redirect("admin:ingest_dataset_changelist")
     file: Any = request.FILES.get("file")
     if file is None:
         messages.error(request, "Choose a file first.")

@@ -171,10 +171,10 @@ def act_view(request: HttpRequest, pk: int, what: str) -> HttpResponseBase:
     """Do what a button of the page asks for, and go back to the page with the answer."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    if what not in ACTS:
-        raise Http404
     if not _may_change(request):
         raise PermissionDenied
+    if what not in ACTS:
+        raise Http404
     run = _seen(request, pk)
     try:
         messages.success(request, ACTS[what](run, request))
