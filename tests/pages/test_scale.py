@@ -183,6 +183,7 @@ def check(client: Client, few: dict[str, list[str]]) -> None:
     many = {page: queries_of(client, page) for page in PAGES}
     assert {page: len(sqls) for page, sqls in many.items()} == {page: len(sqls) for page, sqls in few.items()}
     assert {page: len(sqls) for page, sqls in many.items() if len(sqls) > MAX_QUERIES} == {}
+    assert [sql for sqls in many.values() for sql in sqls if "COUNT(*)" in sql and "LIMIT" not in sql] == []
     assert [(page, sql, wrong) for page, sqls in many.items() for sql in sqls if (wrong := without_index(sql))] == []
 
 
