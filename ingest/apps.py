@@ -7,6 +7,7 @@ class IngestConfig(AppConfig):
     """Datasets, runs and rejects."""
 
     name = "ingest"
+    verbose_name = "Files"
 
     def ready(self) -> None:
         """Register system checks and gauges, and what backups need to know of runs."""

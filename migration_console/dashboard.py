@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from backups.figures import Age, ages
+from backups.schedule import in_words
 from ingest import figures
 from ingest.admin.shown import badge_of
 from ingest.models import Run
@@ -103,9 +104,9 @@ def _backups_in_need(found: list[Age]) -> Iterable[Group]:
     needs = []
     for age in found:
         if age["state"] == "missing":
-            why = f"has a plan ({age['schedule']}), and no verified backup yet"
+            why = f"to be backed up {in_words(age['schedule'])} (UTC), and no verified backup yet"
         elif age["state"] == "stale" and age["taken_at"]:
-            why = f"the newest verified backup is {timesince(age['taken_at'])} old; the plan says {age['schedule']}"
+            why = f"the newest verified backup is {timesince(age['taken_at'])} old; due {in_words(age['schedule'])} (UTC)"
         else:
             continue
         needs.append(Need(age["table"], "", why, f"{address}?{urlencode({'q': age['table']})}"))
