@@ -63,7 +63,8 @@ def _group(title: str, icon: str, tone: str, needs: list[Need], every: str) -> I
 
 
 def _runs_in_need() -> Iterable[Group]:
-    runs, rejects = reverse("admin:ingest_run_changelist"), reverse("admin:ingest_reject_changelist")
+    names = ["ingest_run_changelist", "ingest_reject_changelist", "ingest_dataset_files"]
+    runs, rejects, files = (reverse(f"admin:{name}") for name in names)
 
     def page(run: Run) -> str:
         return reverse("admin:ingest_run_change", args=[run.pk])
@@ -80,10 +81,10 @@ def _runs_in_need() -> Iterable[Group]:
     ]
     yield from _group("Rejected rows to look at", "rule", "warn", waiting, f"{runs}?needs=rejects")
     unmatched = [
-        Need(*_named(run), f"came {_ago(run.received_at)}; no dataset takes it", page(run))
+        Need(*_named(run), f"came {_ago(run.received_at)}; no dataset takes it", files)
         for run in figures.unmatched(COUNTED)
     ]
-    yield from _group("Files that no dataset takes", "help", "warn", unmatched, f"{runs}?needs=dataset")
+    yield from _group("Files that no dataset takes", "help", "warn", unmatched, files)
 
 
 def _named(run: Run) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Lists in the admin that are looked at: ledgers are never edited by hand, and never counted to their end."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.contrib.admin import ShowFacets
 from django.core.exceptions import PermissionDenied
@@ -42,10 +43,12 @@ class BoundedChangeList(ChangeList):  # type: ignore[misc]  # unfold has no type
     """A page of a list; how many there are stands below it, once."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Find the rows of the page."""
+        """Find the rows of the page, and what they point at."""
         super().get_results(request)
+        page: Any = self
+        page.result_list = page.result_list.prefetch_related(*page.model_admin.list_prefetch)
         # Else the title tells the bounded count as if it were the whole.
-        self.full_result_count = self.result_count
+        page.full_result_count = page.result_count
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -58,6 +61,10 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     show_facets = ShowFacets.NEVER
     # What an empty list says: what would be here, and the next step.
     when_empty = "There is nothing here yet."
+
+    # What the rows of a page point at. Not `list_select_related`: with a join a server may sort the whole table first.
+    list_prefetch: ClassVar[list[str]] = []
+    list_select_related: Sequence[str] = ()
 
     def get_changelist(self, _request: HttpRequest, **_: Any) -> type[ChangeList]:
         """Return the kind of list."""

@@ -33,7 +33,7 @@ class BackupAdmin(Pages):
     list_display = ["name", "standing", "counted", "size", "codec", "taken", "verified", "rehearsed", "asked"]
     list_display_links = ["name"]
     list_filter = ["status", "codec", "table"]
-    list_select_related = ["requested_by"]
+    list_prefetch = ["requested_by"]
     search_fields = ["table", "prefix"]
     nothing = "No backup yet"
     what_next = "Back a table up now, or give it a schedule: then it happens by itself, and each backup is verified."

@@ -35,7 +35,7 @@ class RestoreAdmin(Pages):
     list_display = ["name", "standing", "source", "counted", "took", "asked_at", "asked", "again"]
     list_display_links = ["name"]
     list_filter = ["status", "table"]
-    list_select_related = ["backup", "requested_by"]
+    list_prefetch = ["backup", "requested_by"]
     search_fields = ["table"]
     nothing = "Nothing has been restored yet"
     what_next = "Choose a table that has a backup: you see what a restore would change before anything happens."

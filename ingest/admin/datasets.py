@@ -165,4 +165,4 @@ class SchemaVersionAdmin(ReadOnlyAdmin):
 
     list_display = ["dataset", "number", "created_at", "created_by"]
     list_filter = ["dataset"]
-    list_select_related = ["dataset", "created_by"]
+    list_prefetch = ["dataset", "created_by"]

@@ -147,7 +147,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ["number", "coloured", "file", "dataset", "trigger_word", "sums", "rejects_link", "took", "received"]
     list_display_links = ["number", "file"]
     list_filter = [NeedsFilter, StatusFilter, "dataset", TriggerFilter, ReceivedFilter]
-    list_select_related = ["dataset"]
+    list_prefetch = ["dataset"]
     sortable_by = ()
     actions_list = ["upload"]
     search_fields = ["key"]

@@ -34,6 +34,9 @@ PAGES = [
     "/admin/ingest/run/?trigger=upload",
     "/admin/ingest/run/?days=30",
     "/admin/ingest/run/?dataset__id__exact=1",
+    "/admin/ingest/reject/",
+    "/admin/ingest/reject/?state=open",
+    "/admin/ingest/dataset/",
     "/admin/ingest/schemaversion/",
     "/admin/backups/backup/",
     "/admin/backups/restore/",
@@ -69,9 +72,10 @@ def fill(runs: int, rejects: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(moved)
     fill_rejects(rejects)
+    # Plans keep few backups; the others are deleted, and stay on the list.
     Backup.objects.bulk_create(
         (
-            Backup(table=f"small{number % 20}", status=BackupStatus.DONE if number % 3 else BackupStatus.DELETED,
+            Backup(table=f"small{number % 20}", status=BackupStatus.DELETED if number % 7 else BackupStatus.DONE,
                    started_at=now, verified_at=now)
             for number in range(max(runs // 10, 100))
         ),
@@ -94,7 +98,7 @@ def fill_rejects(rejects: int) -> None:
     error = '[{"field": "id", "code": "not-an-integer", "message": "“x” is not a whole number.", "value": "x"}]'
     sql = f"""INSERT INTO {Reject._meta.db_table}
         (run_id, batch_id, `row`, line, start, `end`, raw, errors, state, corrected)
-        SELECT r.id, 0, n.n + 1, n.n + 2, n.n, n.n + 1, 'x,bad', %s,
+        SELECT r.id, 0, n.n + 1, n.n + 2, n.n, n.n + 1, x'782C626164', %s,
                CASE WHEN r.rejects_open THEN 'open' ELSE 'fixed' END, NULL
         FROM {Run._meta.db_table} r JOIN ({numbers}) n ON n.n < %s WHERE r.rejected > 0"""
     with connection.cursor() as cursor:
