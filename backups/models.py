@@ -101,6 +101,8 @@ class Backup(Work):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["table", "status", "-id"], name="backup_of_table"),
+            # The newest verified one of each table, from the index alone.
+            models.Index(fields=["status", "table", "started_at", "verified_at"], name="backup_newest"),
             models.Index(fields=["status", "check_wanted"], name="backup_open"),
         ]
         # Deleting the only copy is a permission of its own, `delete_backup`; Django makes it.

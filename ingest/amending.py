@@ -12,10 +12,10 @@ from typing import Any
 from django.db import transaction
 
 from migration_console.lib.audit import record
-from migration_console.lib.errors import conflict, refuse
+from migration_console.lib.errors import Refused, conflict, refuse
 
 from .cells import BY_THE_DATABASE, Cells
-from .models import CORRECTION, UNSENT, Reject, Run
+from .models import CORRECTION, UNSENT, Reject, Run, Status
 from .rejects import Choice, page_behind, save_rejects
 
 # So many rows are changed in one transaction.
@@ -35,11 +35,34 @@ def holding(run: Run) -> Iterator[Run]:
 
 
 def check_workable(run: Run) -> None:
-    """Raise Conflict for a run that has not ended, and for one whose rejects go on as those of its parent."""
+    """Raise Conflict for a run whose rejects cannot be worked on."""
     if run.closed_at is None or run.schema_version_id is None or run.dataset_id is None:
         raise conflict("not-ended", f"{run} is {run.status}; its rejects can be corrected once it has ended")
     if run.trigger == CORRECTION:
         raise conflict("correction", f"its rejects go on as those of run {run.parent_id}; correct them there", "run")
+    if not in_the_table(run):
+        # Whoever loads the file again loads these rows too: those sent from here would be there twice.
+        message = (
+            f"{run} is {run.status}, and nothing of it is in the table; correct the file, or take up the run again"
+        )
+        raise conflict("not-loaded", message)
+
+
+def in_the_table(run: Run) -> bool:
+    """Tell whether the good rows of a run that has ended are in the table, and stay there when it is taken up again."""
+    if run.status in {Status.LOADED, Status.ARCHIVED}:
+        return True
+    assert run.schema_version is not None
+    return run.status in {Status.FAILED, Status.CANCELLED} and not run.schema_version.parsed.whole
+
+
+def why_not_workable(run: Run) -> str:
+    """Return why the rejects of a run cannot be worked on; '' where they can."""
+    try:
+        check_workable(run)
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 def edit(run: Run, row: int, values: Mapping[str, str | None], *, user: Any = None) -> Reject:

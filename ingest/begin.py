@@ -18,14 +18,13 @@ from .datasets import parent_tables, parents_to_wait_for
 from .descriptor import Descriptor
 from .finish import totals_of
 from .handwritten import model_hash
-from .models import OPEN, UPLOADING, Dataset, Part, Run, SchemaVersion, Status
+from .models import OPEN, RESTORED, UPLOADING, Dataset, Part, Run, SchemaVersion, Status
 from .schema import Schema
 from .survey import Survey, stored_survey, survey
 from .target import ensure_table
 
 MAX_TAKEOVERS = 5
 # The trigger of runs that load again what a restore has rolled back.
-RESTORED = "restore"
 
 
 def start(run: Run) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import orjson
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from migration_console.lib.audit import record
 from migration_console.lib.engine import engine
@@ -25,7 +26,7 @@ from .amending import SLICE, check_workable, holding, judged, recheck
 from .bell import ring
 from .cells import Cells, as_text
 from .descriptor import Dialect
-from .models import CORRECTION, OPEN, UNSENT, Reject, Run, Status
+from .models import CORRECTION, OPEN, RESTORED, UNSENT, Reject, Run, Status
 from .rejects import Choice, pages, save_rejects
 from .report import report_lines
 from .schema import Schema
@@ -168,10 +169,12 @@ def _claim_ready(chosen: Any, child: Run, sheet: Sheet) -> None:
     numbered = f"SELECT id, ROW_NUMBER() OVER (ORDER BY {quote('row')}) AS child_row FROM ({sql}) chosen"
     table = Reject._meta.db_table
     with connection.cursor() as cursor:
+        temporary = "" if connection.vendor == "sqlite" else "TEMPORARY "
+        # One that failed here before has left it: rolling back drops no temporary table.
+        cursor.execute(f"DROP {temporary}TABLE IF EXISTS {quote(CLAIMED)}")
         cursor.execute(f"CREATE TEMPORARY TABLE {quote(CLAIMED)} AS {numbered}", parameters)
         constants = {"child_id": child.pk}
         cursor.execute(engine(connection).update_from_sql(table, CLAIMED, ["id"], ["child_row"], constants, "TRUE"))
-        temporary = "" if connection.vendor == "sqlite" else "TEMPORARY "
         cursor.execute(f"DROP {temporary}TABLE {quote(CLAIMED)}")
     Reject.objects.filter(child=child).update(state=Reject.State.RESUBMITTED)
 
@@ -239,14 +242,19 @@ def _field(value: str, quote: str, delimiter: str) -> str:
     return value if plain else quote + value.replace(quote, quote * 2) + quote
 
 
-def settle(child: Run) -> None:
-    """Tell the rejects that a run was made of what became of them; done already is done."""
+def settle(child: Run) -> bool:
+    """Tell the rejects that a run was made of what became of them; done already is done.
+
+    False where that is not certain yet: the run has ended, and a worker is still at one of its parts.
+    """
     if child.parent_id is None or child.trigger != CORRECTION or child.status in OPEN:
-        return
+        return True
+    if child.parts.filter(lease_until__gt=Now()).exists():
+        return False
     sent = Reject.objects.filter(child=child, state=Reject.State.RESUBMITTED)
     if child.status in {Status.LOADED, Status.ARCHIVED}:
         _give_back_refused(child)
-        sent.update(state=Reject.State.FIXED)
+        sent.filter(child_row__lte=child.read).update(state=Reject.State.FIXED)
     elif child.schema_version is None or not child.version_schema.descriptor.whole:
         # Ended in the middle: what the ledger has is in the table, and must not be sent once more.
         _give_back_refused(child)
@@ -260,6 +268,29 @@ def settle(child: Run) -> None:
     for run in (child, child.parent):
         if run is not None:
             run.note_open_rejects()
+    return True
+
+
+def inherit(again: Run) -> None:
+    """Give the rejects of a file that is loaded again after a restore what people had done to them before."""
+    before = again.parent
+    if before is None or again.trigger != RESTORED:
+        return
+    states = [Reject.State.FIXED, Reject.State.READY, Reject.State.RESUBMITTED, Reject.State.DISMISSED]
+    done = before.rejects.filter(state__in=states)
+    after = 0
+    while some := {old.row: old for old in done.filter(row__gt=after).order_by("row")[:SLICE]}:
+        after = max(some)
+        with transaction.atomic():
+            fresh = list(again.rejects.filter(row__in=some, state=Reject.State.OPEN, corrected__isnull=True))
+            for reject in fresh:
+                old = some[reject.row]
+                dismissed = old.state == Reject.State.DISMISSED
+                # Whether it still passes the rules is asked when it is sent.
+                reject.state = Reject.State.DISMISSED if dismissed else Reject.State.READY
+                reject.corrected, reject.corrected_by, reject.note = old.corrected, old.corrected_by, old.note
+            save_rejects(fresh, ["state", "corrected", "corrected_by", "note"])
+    again.note_open_rejects()
 
 
 def _give_back_refused(child: Run) -> None:

@@ -183,12 +183,13 @@ def remove_dataset(dataset: Dataset, *, user: Any = None) -> None:
         raise conflict("referenced", f"{', '.join(others)} refer to {dataset}; change them first")
     _refuse_open_runs([dataset.name])
     with transaction.atomic():
+        gone = Dataset.objects.select_for_update().get(pk=dataset.pk)
         used = dataset.runs.exists()
-        record("dataset.retired", dataset, user=user, table=dataset.table, deleted=not used)
         if used:
             Dataset.objects.filter(pk=dataset.pk).update(retired=True)
         else:
             dataset.delete()
+        record("dataset.retired", gone, user=user, table=gone.table, deleted=not used)
 
 
 def _refuse_open_runs(names: list[str]) -> None:

@@ -12,9 +12,8 @@ from migration_console.lib.ledger import Ask, ContainedRun
 
 from .admission import admit_upload
 from .archive import version_of
-from .begin import RESTORED
 from .bell import ring, ring_waiting
-from .models import Batch, Run, SchemaVersion, Status
+from .models import CORRECTION, RESTORED, Batch, Reject, Run, SchemaVersion, Status
 
 IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
 # Their batches stay in the table too, unless the file was to be published whole.
@@ -82,6 +81,7 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
             elif run.batches.count() != there[run.pk]["batches"]:
                 _note_partly(run, there[run.pk])
         Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK, rejects_open=False)
+        _give_back_corrections(gone)
         _bring_back(table, [run for run in contained if run["run"] not in gone])
     return gone
 
@@ -126,10 +126,26 @@ def _note_partly(run: Run, there: ContainedRun) -> None:
     run.note_open_rejects()
 
 
+def _give_back_corrections(gone: Sequence[int]) -> None:
+    """Make the rows ready again that a correction had loaded which a restore took away; their parent sends them."""
+    for run in Run.objects.filter(pk__in=gone, trigger=CORRECTION).select_related("parent"):
+        fixed = Reject.objects.filter(child=run, state=Reject.State.FIXED)
+        fixed.update(state=Reject.State.READY)
+        if run.parent is not None and run.parent_id not in gone:
+            run.parent.note_open_rejects()
+
+
 def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
     """Mark runs that an earlier restore took away, and a restore to a later moment brings back."""
     pks = [run["run"] for run in contained if run["whole"]]
     mine = Run.objects.filter(dataset__table=table, pk__in=pks, status=Status.ROLLED_BACK)
+    for run in mine.filter(trigger=CORRECTION).select_related("parent"):
+        # Loaded after all: what it refused is among its own rejects.
+        refused = list(run.rejects.values_list("row", flat=True))
+        back = Reject.objects.filter(child=run, state=Reject.State.READY).exclude(child_row__in=refused)
+        back.update(state=Reject.State.FIXED)
+        if run.parent is not None:
+            run.parent.note_open_rejects()
     for run in mine.filter(rejected__gt=0):
         run.note_open_rejects()
     mine.filter(closed_at__isnull=False).update(status=Status.ARCHIVED)
@@ -139,10 +155,12 @@ def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
 def load_again(runs: Sequence[int]) -> list[int]:
     """Load the files of runs that were rolled back once more, in their order; return the new runs.
 
-    A run that has been loaded again already is left out.
+    A run that has been loaded again already is left out. So are corrections: their rows are ready to be sent once
+    more, in their parent, or in the run that loads the parent's file again.
     """
     made = []
-    for run in Run.objects.filter(pk__in=runs, status=Status.ROLLED_BACK).select_related("dataset").order_by("pk"):
+    rolled_back = Run.objects.filter(pk__in=runs, status=Status.ROLLED_BACK).exclude(trigger=CORRECTION)
+    for run in rolled_back.select_related("dataset").order_by("pk"):
         if not run.archived_key or run.children.filter(trigger=RESTORED).exclude(status=Status.GONE).exists():
             continue
 

@@ -110,7 +110,7 @@ class Status(models.TextChoices):
 
 
 # The trigger of a run that corrects another one's rejects, and the version of one whose file is still on its way.
-CORRECTION, UPLOADING = "correction", "uploading"
+CORRECTION, UPLOADING, RESTORED = "correction", "uploading", "restore"
 OPEN = [Status.RECEIVED, Status.LOADING]
 BADLY = {Status.REFUSED, Status.FAILED}
 TO_ERRORS = [Status.REFUSED, Status.FAILED, Status.CANCELLED]
@@ -380,7 +380,12 @@ class Reject(models.Model):
     @property
     def is_orphan(self) -> bool:
         """Tell whether nothing but a missing parent kept the row out, and all of its bytes are here."""
-        return self.is_whole and self.state == self.State.OPEN and {e["code"] for e in self.errors} == {"foreign-key"}
+        return (
+            self.is_whole
+            and self.state == self.State.OPEN
+            and self.corrected is None
+            and {e["code"] for e in self.errors} == {"foreign-key"}
+        )
 
     @property
     def text(self) -> str:

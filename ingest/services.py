@@ -20,7 +20,7 @@ from migration_console.lib.sqltype import BINARY
 from .archive import archive, version_of
 from .begin import MAX_TAKEOVERS, gave_up, is_superseded, problem, start
 from .bell import ring, ring_waiting
-from .corrections import settle
+from .corrections import inherit, settle
 from .datasets import parent_tables
 from .destination import Destination
 from .finish import finish, totals_of
@@ -90,7 +90,9 @@ def _advance(run: Run, progress: Progress, *, load: bool) -> None:
     run.refresh_from_db()
     if load and run.status not in OPEN and run.closed_at is None and run.claim():
         with run.holding():
-            settle(run)
+            if not settle(run):
+                return  # another worker is still at a part of it
+            inherit(run)
             archive(run)
         ring_waiting()
 
@@ -252,6 +254,10 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
     if run.status == Status.DUPLICATE and not reason:
         raise refuse("reason", "these bytes are loaded already; say why they shall be loaded again", "reason")
     goes_on = run.batches.exists() and not schema_of(run).descriptor.whole
+    if not goes_on and run.children.filter(trigger=CORRECTION, loaded__gt=0).exists():
+        raise conflict(
+            "corrected", f"corrected rows of {run} are in the table already; send the others from its rejects"
+        )
     fields: dict[str, Any] = {"status": Status.LOADING if goes_on else Status.RECEIVED}
     if not goes_on:
         fields |= {"schema_version": None, "survey": {}, "sha256": None, "started_at": None, "duplicate_of": None}

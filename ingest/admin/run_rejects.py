@@ -121,7 +121,7 @@ def _database_rules(cells: Cells) -> bool:
 
 
 def _workable(run: Run) -> bool:
-    return run.closed_at is not None and run.trigger != CORRECTION
+    return not amending.why_not_workable(run)
 
 
 def _standing(run: Run) -> dict[str, Any]:
@@ -137,6 +137,7 @@ def _standing(run: Run) -> dict[str, Any]:
         "children": [(child, badge_of(child)) for child in children],
         "under_way": any(child.status in OPEN or child.closed_at is None for child in children),
         "workable": _workable(run),
+        "why_not": amending.why_not_workable(run),
     }
 
 

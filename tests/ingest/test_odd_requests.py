@@ -44,7 +44,7 @@ def people(script: Client) -> Client:
         ("since=yesterday", "invalid", "since"),
         ("since=0001-01-01T00:00:00%2B23:59", "invalid", "since"),
         ("before=9999-12-31T23:59:59-23:59", "invalid", "before"),
-        ("&".join(f"a{number}=1" for number in range(1100)), "refused", None),
+        ("&".join(f"a{number}=1" for number in range(10_100)), "refused", None),
     ],
 )
 def test_a_wrong_query_never_shows_everything(script: Client, query: str, code: str, attr: str | None) -> None:
@@ -164,21 +164,21 @@ def test_a_name_that_no_folder_takes_is_refused(people: Client, name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    ("data", "code", "place"),
     [
-        (b"_row\n", "no-rows"),
-        (b"_row\n99999999999999999999999999\n", "row"),
-        (b"_row\n\xd9\xa1\n", "row"),
-        (b"_row,_row\n2,3\n", "missing-column"),
-        (b"id\n2\n", "missing-column"),
-        (b"_row,id\n2\n", "row"),
-        (b"\xff", "not-csv"),
+        (b"_row\n", "no-rows", None),
+        (b"_row\n99999999999999999999999999\n", "row", "line 2"),
+        (b"_row\n\xd9\xa1\n", "row", "line 2"),
+        (b"_row,_row\n2,3\n", "missing-column", None),
+        (b"id\n2\n", "missing-column", None),
+        (b"_row,id\n2\n", "row", None),
+        (b"\xff", "not-csv", None),
     ],
 )
-def test_corrections_name_each_row_once(people: Client, data: bytes, code: str) -> None:
+def test_corrections_name_each_row_once(people: Client, data: bytes, code: str, place: str | None) -> None:
     run = upload(people)
     answer = people.csv(f"/runs/{run.pk}/rejects", data)
-    assert (answer.status_code, errors(answer)) == (400, [(code, None)])
+    assert (answer.status_code, errors(answer)) == (400, [(code, place)])
     assert Run.objects.count() == 1
 
 
