@@ -107,7 +107,9 @@ def _backups_in_need(found: list[Age]) -> Iterable[Group]:
         if age["state"] == "missing":
             why = f"to be backed up {in_words(age['schedule'])} (UTC), and no verified backup yet"
         elif age["state"] == "stale" and age["taken_at"]:
-            why = f"the newest verified backup is {timesince(age['taken_at'])} old; due {in_words(age['schedule'])} (UTC)"
+            why = (
+                f"the newest verified backup is {timesince(age['taken_at'])} old; due {in_words(age['schedule'])} (UTC)"
+            )
         else:
             continue
         needs.append(Need(age["table"], "", why, f"{address}?{urlencode({'q': age['table']})}"))
