@@ -25,7 +25,7 @@ BIG = {"ingest_run", "ingest_reject", "ingest_batch", "backups_backup", "migrati
 PAGES = [
     "/admin/",
     "/admin/ingest/run/",
-    "/admin/ingest/run/?q=file-77",
+    "/admin/ingest/run/?q=file-9",
     "/admin/ingest/run/?needs=mending",
     "/admin/ingest/run/?needs=rejects",
     "/admin/ingest/run/?needs=dataset",
