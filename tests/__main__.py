@@ -14,7 +14,7 @@ from . import mariadb
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(name: str, url: str, arguments: list[str], *, shown: bool) -> int:
+def run(name: str, url: str, arguments: list[str], *, shown: bool, last: bool) -> int:
     """Run the suite against one database; what is not shown at once is shown when it is over."""
     with tempfile.TemporaryDirectory(prefix="console-tests-") as var:
         environment = os.environ | {
@@ -28,6 +28,7 @@ def run(name: str, url: str, arguments: list[str], *, shown: bool) -> int:
         }
         torture = "torture" if "--torture" in arguments else "not torture"
         marks = torture if name == "sqlite" else f"database and {torture}"
+        marks += "" if last else " and not heavy"
         command = [sys.executable, "-m", "pytest", "-m", marks, *(a for a in arguments if a != "--torture")]
         if shown:
             print(f"\n=== {name} ===", flush=True)
@@ -41,22 +42,24 @@ def run(name: str, url: str, arguments: list[str], *, shown: bool) -> int:
 
 def on_servers(wanted: list[str], arguments: list[str], *, shown: bool) -> list[int]:
     """Run on MariaDB and on MySQL, one after the other."""
-    codes = []
+    codes, last = [], wanted[-1:]
     if "mariadb" in wanted:
-        codes.append(run("mariadb", mariadb.start(), arguments, shown=shown))
-    if "mysql" in wanted and (url := os.environ.get("TEST_MYSQL_URL")):
-        codes.append(run("mysql", url, arguments, shown=shown))
+        codes.append(run("mariadb", mariadb.start(), arguments, shown=shown, last=last == ["mariadb"]))
+    if "mysql" in wanted:
+        codes.append(run("mysql", os.environ["TEST_MYSQL_URL"], arguments, shown=shown, last=True))
     return codes
 
 
 def main() -> None:
     """Run all; fail if one failed."""
     wanted, arguments = os.environ.get("TEST_SERVERS", "sqlite mariadb mysql").split(), sys.argv[1:]
+    known = {"sqlite": True, "mariadb": True, "mysql": bool(os.environ.get("TEST_MYSQL_URL"))}
+    wanted = [name for name, there in known.items() if there and name in wanted]
     both = "sqlite" in wanted and len(wanted) > 1
     with ThreadPoolExecutor(1) as beside:
         # Beside SQLite, whose tests keep one core busy: the servers' have much to wait for.
         servers = beside.submit(on_servers, wanted, arguments, shown=not both)
-        codes = [run("sqlite", "", arguments, shown=True)] if "sqlite" in wanted else []
+        codes = [run("sqlite", "", arguments, shown=True, last=not both)] if "sqlite" in wanted else []
         codes += servers.result()
     # 5: no test of the selection concerns this server.
     sys.exit(max(code for code in [0, *codes] if code != 5))

@@ -20,7 +20,7 @@ FLOW = [
     ["services", "ledger", "editing"],
     ["begin"],
     ["finish", "archive", "report", "admission", "bell", "corrections", "export", "fixes", "sheets"],
-    ["amending", "reckoning"],
+    ["amending", "reckoning", "attention"],
     ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],
     ["destination"],

@@ -16,11 +16,12 @@ from migration_console.lib.errors import Refused
 from migration_console.lib.storage import download
 from migration_console.shown import ratio
 
+from ..attention import deal_with
 from ..errors import HINTS
 from ..figures import Live, children, live
 from ..models import OPEN, Run, Status
 from ..reckoning import reckon
-from ..services import cancel, deal_with, may_retry, retry
+from ..services import cancel, may_retry, retry
 from .shown import TRIGGERS, advice, badge_of
 from .timeline import steps
 

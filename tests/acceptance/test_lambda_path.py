@@ -24,10 +24,10 @@ from migration_console.lib.errors import Gone
 from tests.conftest import Client, query
 from tests.console import console
 from tests.runtime import Function, FunctionError
-from tests.workers import SECOND_SERVER, ledger_problems, wait_until, workers
+from tests.workers import ledger_problems, wait_until, workers
 
 pytestmark = [pytest.mark.database, pytest.mark.timeout(600)]
-OBJECTS, STOPS = (60, 3) if SECOND_SERVER else (500, 10)
+OBJECTS, STOPS = 500, 10
 needs_server = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="minutes of what holds on SQLite by the other tests of this path"
 )
@@ -158,6 +158,7 @@ def query_all(sql: str) -> None:
 
 
 @needs_server
+@pytest.mark.heavy
 def test_events_lost_doubled_shuffled_and_spoilt(function: Function, bucket: Bucket, var: Path) -> None:
     save_dataset(USERS)
     chance = random.Random(5)
@@ -196,6 +197,7 @@ def deliver(bucket: Bucket, function: Function, chance: random.Random) -> None:
 
 
 @needs_server
+@pytest.mark.heavy
 def test_the_lambda_stopped_at_random_batches(address: str, s3_server: str, bucket: Bucket, var: Path) -> None:
     save_dataset(USERS)
     chance, rows = random.Random(3), 20_000

@@ -131,6 +131,7 @@ def stopped(place: str, restore: Restore, var: Path) -> Iterator[None]:
 STOPS = ["after fill_shadow", "before put_in_place", "after step swapping", "after step swapped", "after put_in_place"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("place", [*STOPS, "before tell_ledger", "before drop_replaced"])
 def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_wakes(
     table: str, place: str, tmp_path: Path, settings: Any
@@ -146,6 +147,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_wakes(
     assert (fingerprint("t"), leftovers()) == (then, [])
 
 
+@pytest.mark.heavy
 def test_who_wakes_after_a_restore_leaves_the_ledger_alone(load: Loads, tmp_path: Path, settings: Any) -> None:
     settings.LEASE_SECONDS = LEASE
     load(APPEND, rows(0, 5, "monday"), "t-1.csv")

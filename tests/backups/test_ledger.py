@@ -9,6 +9,7 @@ from django.db import connection
 from backups.models import RestoreStatus
 from backups.services import bring_back, dry_run, load_again, request_restore
 from ingest.admission import admit_upload
+from ingest.corrections import resubmit, send
 from ingest.models import Run, Status
 from ingest.services import advance, cancel, retry
 from ingest.sweeper import work_off
@@ -187,3 +188,43 @@ def test_a_restore_into_another_table_leaves_the_ledger_alone(load: Loads) -> No
     run.refresh_from_db()
     assert (run.status, len(fingerprint("elsewhere"))) == (Status.ARCHIVED, 5)
     assert connection.vendor in {"mysql", "sqlite"}
+
+
+BAD = "id,v\n1,fine\nx,mended\n"
+
+
+def mended(run: Run) -> Run:
+    """Send the row that lacks a number with one, and load it."""
+    child = resubmit(run, {run.rejects.get().row: {"id": 2}})
+    (ended,) = work_off([child])
+    return ended
+
+
+def test_a_correction_that_a_restore_took_away_is_ready_to_be_sent_again(load: Loads) -> None:
+    run = load(APPEND, BAD, "t-1.csv")
+    backup = backed_up("t")
+    child = mended(run)
+    later = backed_up("t")
+    restore = restored("t", backup=backup.pk)
+    assert (restore.rolled_back, run.rejects.get().state, contents()) == ([child.pk], "ready", [(1, "fine")])
+    assert load_again(restore) == [], "its row is the parent's to send"
+    run.refresh_from_db()
+    assert run.rejects_open
+    # Back to the later moment: the row is in the table, and nobody sends it twice.
+    restored("t", backup=later.pk)
+    assert (run.rejects.get().state, contents()) == ("fixed", [(1, "fine"), (2, "mended")])
+
+
+def test_what_was_mended_is_not_mended_twice_when_the_file_is_loaded_again(load: Loads) -> None:
+    load(APPEND, "id,v\n9,before\n", "t-0.csv")
+    backup = backed_up("t")
+    run = load(APPEND, BAD, "t-1.csv")
+    child = mended(run)
+    restore = restored("t", backup=backup.pk)
+    assert restore.rolled_back == [run.pk, child.pk]
+    (again,) = work_off(list(Run.objects.filter(pk__in=load_again(restore))))
+    reject = again.rejects.get()
+    assert (reject.state, reject.corrected) == ("ready", {"id": 2})
+    work_off([send(again)])
+    assert contents() == [(1, "fine"), (2, "mended"), (9, "before")]
+    assert again.rejects.get().state == "fixed"

@@ -296,6 +296,7 @@ def test_a_run_under_way_is_left_alone(load: Loads) -> None:
 
 
 @pytest.mark.database
+@pytest.mark.heavy
 def test_a_hundred_thousand_rejects_are_mended_and_sent(load: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
     import time
@@ -331,3 +332,23 @@ def test_a_hundred_thousand_rejects_are_mended_and_sent(load: Loads, monkeypatch
     assert (child.loaded, reckon(run).by_children, reckon(run).adds_up) == (count, count, True)
     assert grown < 200, f"{grown} MiB"
     assert max(slices) < 20, times
+
+
+@pytest.mark.database
+def test_rows_of_a_file_that_is_not_in_the_table_are_not_sent_from_it(load: Loads) -> None:
+    keyless = {**PEOPLE, "onError": {"rows": 1}, "schema": {"fields": PEOPLE["schema"]["fields"]}}
+    run = load(keyless, FILE)
+    assert run.status == Status.REFUSED
+    with pytest.raises(Conflict, match="nothing of it is in the table"):
+        corrections.resubmit(run, {2: {"id": "2", "born": None}})
+    with pytest.raises(Conflict, match="nothing of it is in the table"):
+        edit(run, 2, {"id": "2"})
+
+
+def test_a_corrected_row_is_not_loaded_as_it_came(load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    reject = run.rejects.get(row=3)
+    reject.errors = [{**reject.errors[0], "code": "foreign-key"}]
+    assert reject.is_orphan
+    reject.corrected = {"name": "Cid"}
+    assert not reject.is_orphan

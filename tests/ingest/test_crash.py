@@ -114,6 +114,7 @@ def test_a_worker_stopped_past_its_lease_is_fenced(tables: None, var: Path) -> N
     assert sum(run.parts.values_list("fenced", flat=True)) >= 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sabotage", ["rows_first", "ledger_first"])
 def test_the_checker_sees_a_broken_order_of_commits(tables: None, var: Path, sabotage: str) -> None:
     run = file_of_numbers()
@@ -128,6 +129,7 @@ def test_the_checker_sees_a_broken_order_of_commits(tables: None, var: Path, sab
     assert ledger_problems(run, "numbers", ROWS) != []
 
 
+@pytest.mark.heavy
 def test_the_checker_sees_a_missing_fence(tables: None, var: Path) -> None:
     run = file_of_numbers()
     (key,) = Batch._meta.constraints

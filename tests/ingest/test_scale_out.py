@@ -24,10 +24,9 @@ from migration_console.broker import QUEUE, transport_options
 from migration_console.lib.bucket import Bucket
 from tests.ingest.test_crash import NUMBERS, finished
 from tests.rabbitmq import RabbitMQ
-from tests.workers import BEAT, LEASE, SECOND_SERVER, WORKER, Worker, ledger_problems, wait_until
+from tests.workers import BEAT, LEASE, WORKER, Worker, ledger_problems, wait_until
 
 pytestmark = [pytest.mark.database, pytest.mark.timeout(300)]
-once = pytest.mark.skipif(SECOND_SERVER, reason="about the broker, whatever the server: run with MySQL")
 FILES, FILE_ROWS, BIG_ROWS = 40, 50, 100_000
 
 
@@ -124,7 +123,8 @@ def stop_at_work(worker: Worker, run: Run) -> None:
     raise AssertionError("the worker was never stopped at work")
 
 
-@pytest.mark.parametrize("broker", ["rabbitmq", pytest.param("sqs", marks=once)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
 def test_workers_that_share_no_disk_load_each_row_once(
     tables: None, bucket: Bucket, broker: str, tmp_path: Path, stack: ExitStack, request: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -158,7 +158,7 @@ def test_workers_that_share_no_disk_load_each_row_once(
     assert not list(tmp_path.glob("*/broker")), "a worker has used the folder broker"
 
 
-@once
+@pytest.mark.heavy
 def test_a_broker_that_stops_in_the_middle_costs_time_only(
     tables: None, bucket: Bucket, rabbitmq: RabbitMQ, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +179,7 @@ def test_a_broker_that_stops_in_the_middle_costs_time_only(
     assert {run.pk: found for run in runs + late if (found := ledger_problems(run, "numbers", rows))} == {}
 
 
-@once
+@pytest.mark.heavy
 def test_ringing_reaches_a_broker_that_has_been_restarted(
     tables: None, bucket: Bucket, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +194,7 @@ def test_ringing_reaches_a_broker_that_has_been_restarted(
             assert connected.SimpleQueue(QUEUE).qsize() == 1
 
 
-@once
+@pytest.mark.heavy
 @pytest.mark.parametrize("state", ["down", "frozen"])
 def test_ringing_takes_seconds_where_the_broker_is(
     tables: None, bucket: Bucket, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch, state: str

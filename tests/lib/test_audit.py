@@ -1,12 +1,14 @@
 """The log of who did what only grows, and shows when somebody has changed it behind the console's back."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from ingest.models import Dataset
+from migration_console.lib import audit
 from migration_console.lib.audit import AuditEntry, AuditHead, broken_lines, history, record
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -75,4 +77,16 @@ def test_many_at_once_make_one_chain(dataset: Dataset) -> None:
     for thread in threads:
         thread.join()
     assert AuditEntry.objects.count() == AuditHead.objects.get().length == 40
+    assert list(broken_lines()) == []
+
+
+def test_what_is_written_meanwhile_is_not_missing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    record("dataset.paused", dataset)
+    lines = audit._lines
+
+    def later() -> Iterator[AuditEntry]:
+        record("dataset.resumed", dataset)
+        yield from lines()
+
+    monkeypatch.setattr(audit, "_lines", later)
     assert list(broken_lines()) == []

@@ -9,8 +9,8 @@ from playwright.sync_api import Page
 from backups.models import Backup
 from backups.services import request_backup, set_plan, take
 from ingest.admission import admit_upload
+from ingest.attention import deal_with
 from ingest.models import Run
-from ingest.services import deal_with
 from tests.conftest import Loads
 from tests.pages.conftest import SignIn
 from tests.pages.test_lists import SMALL

@@ -17,7 +17,7 @@ from ingest.datasets import save_dataset
 from ingest.models import Dataset, Reject, Run, Status, key_hash
 from tests.pages.test_lists import SMALL
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.heavy]
 FEW, MANY, REJECTS = 100, 100_000, 1_000_000
 MAX_QUERIES, MAX_TIMES, TURNS = 15, 3, 9
 # Whose rows nobody may read from end to end; the others are small, and read so on purpose.
