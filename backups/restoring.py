@@ -13,6 +13,7 @@ from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.tables import is_own, resolve
+from migration_console.numbers import number
 
 from .bell import ring
 from .errors import Damaged
@@ -51,7 +52,7 @@ def find_backup(table: str, backup: int | str = LATEST) -> Backup:
     if backup == LATEST:
         found = done.exclude(trigger__startswith=SAFETY).order_by("-started_at", "-pk").first()
     else:
-        found = done.filter(pk=int(backup)).first() if str(backup).isdecimal() else None
+        found = done.filter(pk=number(str(backup))).first()
     if found is None:
         raise unknown("unknown-backup", f"there is no finished backup {'' if backup == LATEST else backup} of {table}")
     return found

@@ -14,6 +14,7 @@ from unfold.decorators import display
 
 from migration_console.lib.audit import history
 from migration_console.lib.errors import Unavailable
+from migration_console.numbers import number
 from migration_console.shown import badge, moment
 
 from .. import services
@@ -166,7 +167,7 @@ def _get(pk: int | str) -> Backup:
 def _context(request: HttpRequest, pk: int | str) -> dict[str, Any]:
     """Return what the page of a backup shows."""
     allow(request, "backups.view_backup")
-    if not str(pk).isdecimal() or int(pk) >= 2**63:
+    if number(str(pk)) is None:
         raise Http404
     backup = _get(pk)
     going_on = backup.status in Backup.OPEN or bool(backup.check_wanted)

@@ -14,6 +14,7 @@ from unfold.decorators import display
 from migration_console.lib.audit import history
 from migration_console.lib.errors import Refused
 from migration_console.lib.tables import resolve
+from migration_console.numbers import number
 from migration_console.shown import badge, duration, moment
 
 from .. import services
@@ -217,7 +218,7 @@ def _dry_run(pk: int) -> dict[str, Any]:
 def _context(request: HttpRequest, pk: int | str) -> dict[str, Any]:
     """Return what the page of a restore shows."""
     allow(request, "backups.view_restore")
-    if not str(pk).isdecimal() or int(pk) >= 2**63:
+    if number(str(pk)) is None:
         raise Http404
     restore = get_object_or_404(Restore.objects.select_related("backup", "safety", "requested_by"), pk=pk)
     return {

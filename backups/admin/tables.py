@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from migration_console.lib.errors import Refused
 from migration_console.lib.tables import resolve
+from migration_console.numbers import number
 
 from .. import services
 from ..models import KINDS, Backup, BackupStatus, ListedTable, Restore
@@ -57,7 +58,7 @@ class ListedTableAdmin(Pages):
     ) -> HttpResponseBase:
         """Lead from search results to the plan."""
         allow(request, "backups.view_listedtable")
-        table = ListedTable.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        table = ListedTable.objects.filter(pk=number(object_id)).first()
         return redirect(PLAN, table.name) if table else redirect(CHANGELIST)
 
     def add_table(self, request: HttpRequest) -> HttpResponse:
@@ -130,7 +131,7 @@ class ListedTableAdmin(Pages):
         if (listed := _listed(request, table)) is None:
             return redirect(CHANGELIST)
         if request.method == "POST" and typed(request, table):
-            expected = {int(pk) for pk in request.POST.getlist("backup") if pk.isdecimal()}
+            expected = {found for pk in request.POST.getlist("backup") if (found := number(pk)) is not None}
             said = f"{len(expected)} of the backups of {table} are deleted."
             attempt(request, lambda: services.prune(table, user=request.user, expected=expected), said)
             return redirect(PLAN, table)

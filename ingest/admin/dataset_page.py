@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from migration_console.lib.audit import history
 from migration_console.lib.errors import Refused
+from migration_console.numbers import number
 
 from .. import editing
 from ..arrivals import receive
@@ -273,8 +274,7 @@ def assign_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Load a file that waits into the dataset that somebody chooses."""
     need(request, "change_run")
     run = get_object_or_404(Run, pk=pk)
-    chosen = request.POST.get("dataset", "")
-    dataset = get_object_or_404(Dataset, pk=int(chosen) if chosen.isascii() and chosen.isdigit() else 0)
+    dataset = get_object_or_404(Dataset, pk=number(request.POST.get("dataset", "")))
     well = f"{run.key} loads into {dataset}."
     if told(request, lambda: editing.assign(run, dataset, user=request.user), well):
         return redirect("admin:ingest_run_change", pk)

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
+from migration_console.numbers import number
 from migration_console.readonly import ReadOnlyAdmin
 from migration_console.shown import badge, moment
 
@@ -133,9 +134,8 @@ class DatasetAdmin(ReadOnlyAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponseBase:
         """Show the dataset's page."""
-        if not object_id.isascii() or not object_id.isdigit():
-            return redirect("admin:ingest_dataset_changelist")
-        return views.dataset_view(request, int(object_id))
+        pk = number(object_id)
+        return redirect("admin:ingest_dataset_changelist") if pk is None else views.dataset_view(request, pk)
 
     def get_urls(self) -> list[Any]:
         """Add the pages of datasets, drafts and waiting files."""

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.errors import Conflict, Problem, Refused
+from migration_console.numbers import number
 
 from ..altering import Alteration
 from ..changes import changes
@@ -85,7 +86,7 @@ def draft_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     if not may_edit(request, draft):
         raise PermissionDenied
     # Whichever button was pressed last goes along with every request of htmx: the address says it is a preview.
-    deed, _, number = ("preview" if "preview" in request.GET else request.POST.get("do", "")).partition(":")
+    deed, _, place = ("preview" if "preview" in request.GET else request.POST.get("do", "")).partition(":")
     if deed == "alter":
         return _alter(request, draft)
     words = said(request, draft)
@@ -94,7 +95,8 @@ def draft_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     if deed == "preview":
         return render(request, "ingest/dataset_preview.html", page(request, draft, words))
     if deed in {"add", "remove", "left", "right"} and is_gridable(words.data):
-        words.data = moved(words.data, deed, int(number) if number.isascii() and number.isdigit() else -1)
+        at = number(place)
+        words.data = moved(words.data, deed, -1 if at is None else at)
         keep(draft, words.data)
     if deed in {"json", "grid"} and not words.problems:
         words.as_json = deed == "json"

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.errors import Refused, refuse
+from migration_console.numbers import number
 
 from .. import fixes, sheets
 from ..cells import Cells
@@ -78,7 +79,7 @@ def fix_apply(request: HttpRequest, run: Run) -> HttpResponse:
     """Do a slice of it; the answer asks for the next one by itself, so that no request takes long."""
     asked = request.POST
     numbers = ("after", "rows", "changed", "passing")
-    so_far = {name: int(asked[name]) for name in numbers if asked.get(name, "").isdigit()}
+    so_far = {name: found for name in numbers if (found := number(asked.get(name, ""))) is not None}
     after = so_far.pop("after", 0)
     try:
         wanted, choice = _fix_of(request), _unsent(asked)

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
 from django.utils.http import urlencode
 
+from migration_console.numbers import number
 from migration_console.readonly import ReadOnlyAdmin
 
 from ..models import Dataset, Reject
@@ -59,8 +60,8 @@ class RejectAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         asked = request.GET
-        run = asked.get("run__id__exact") or asked.get("run")
-        if run and run.isdigit():
+        run = number(asked.get("run__id__exact") or asked.get("run", ""))
+        if run is not None:
             more = {name: asked[name] for name in ("field", "code", "state") if name in asked}
             return redirect(f"{reverse('admin:ingest_run_rejects', args=[run])}?{urlencode(more)}")
         return render(request, "ingest/rejects.html", {**self.admin_site.each_context(request), **_page(asked)})
@@ -69,7 +70,7 @@ class RejectAdmin(ReadOnlyAdmin):
         """Lead to the row at its run's page."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        reject = get_object_or_404(Reject, pk=object_id if object_id.isdigit() else 0)
+        reject = get_object_or_404(Reject, pk=number(object_id))
         address = reverse("admin:ingest_run_rejects", args=[reject.run_id])
         return redirect(f"{address}?{urlencode({'state': 'all', 'at': str(reject.row)})}#row-{reject.row}")
 
@@ -83,7 +84,7 @@ def _page(asked: Any) -> dict[str, Any]:
     state = asked.get("state", "") if asked.get("state", "") in Reject.State.values else ""
     dataset = Dataset.objects.filter(name=asked.get("dataset", "")).first() if asked.get("dataset") else None
     choice = Choice(field=asked.get("field") or None, code=asked.get("code") or None)
-    before = int(asked["before"]) if asked.get("before", "").isdigit() else 2**62
+    before = number(asked.get("before", "")) or 2**62
     pks, more = _pks(dataset, state, choice, before)
     # Not by a join: a server may begin with the smallest table, and sort all.
     found = Reject.objects.filter(pk__in=pks).prefetch_related("run__dataset").order_by("-pk")

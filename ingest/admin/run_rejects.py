@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from migration_console.lib.audit import history
 from migration_console.lib.errors import Refused
+from migration_console.numbers import number
 
 from .. import amending, corrections, export
 from ..cells import Cells
@@ -62,7 +63,7 @@ def home(run: Run, **query: Any) -> str:
 
 def choice_of(asked: Any, *, states: list[str] | None = None) -> Choice:
     """Return which rejects a request means."""
-    rows = [int(row) for row in asked.getlist("row") if row.isdigit()]
+    rows = [found for row in asked.getlist("row") if (found := number(row)) is not None]
     picked = asked.get("which") == "rows"
     tab = next((found for name, _, found in TABS if name == asked.get("state", "")), [str(s) for s in UNSENT])
     # A group of errors of the whole row has the field "".
@@ -81,9 +82,9 @@ def page(request: HttpRequest, run: Run) -> HttpResponse:
     if run.schema_version is None or run.dataset is None or not run.survey:
         return render(request, "ingest/run_rejects.html", {**context, "nothing": True, "badge": badge_of(run)})
     asked, cells = request.GET, Cells(run)
-    after = int(asked["after"]) if asked.get("after", "").isdigit() else 0
-    if asked.get("at", "").isdigit():
-        after = max(int(asked["at"]) - 1, 0)
+    after = number(asked.get("after", "")) or 0
+    if (at := number(asked.get("at", ""))) is not None:
+        after = max(at - 1, 0)
     choice = choice_of(asked)
     rejects, behind = rows_behind(run, choice, after)
     columns, may = columns_of(cells, rejects), request.user.has_perm(CHANGE)

@@ -14,6 +14,7 @@ from django.utils.http import urlencode
 from migration_console.lib.audit import AuditEntry, history
 from migration_console.lib.errors import Refused
 from migration_console.lib.storage import download
+from migration_console.numbers import number
 from migration_console.shown import ratio
 
 from ..attention import deal_with
@@ -34,9 +35,9 @@ def _seen(request: HttpRequest, pk: Any) -> Run:
     """Return a run that this person may see."""
     if not request.user.has_perm("ingest.view_run"):
         raise PermissionDenied
-    if not str(pk).isdecimal() or int(pk) >= 2**63:
+    if (known := number(str(pk))) is None:
         raise Http404(f"There is no run {pk}.")
-    return get_object_or_404(Run.objects.select_related("dataset", "schema_version", "user"), pk=int(pk))
+    return get_object_or_404(Run.objects.select_related("dataset", "schema_version", "user"), pk=known)
 
 
 def _may_change(request: HttpRequest) -> bool:

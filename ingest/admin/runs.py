@@ -20,6 +20,7 @@ from unfold.decorators import action, display
 
 from migration_console.lib.errors import Refused, Unavailable
 from migration_console.lib.lake import lake
+from migration_console.numbers import number
 from migration_console.readonly import ReadOnlyAdmin
 from migration_console.shown import badge, duration, moment
 
@@ -164,8 +165,8 @@ class RunAdmin(ReadOnlyAdmin):
         search = search.strip()
         if not search:
             return runs, False
-        if search.isdecimal() and len(search) < 19:
-            return runs.filter(pk=int(search)), False
+        if (pk := number(search)) is not None:
+            return runs.filter(pk=pk), False
         if search.startswith("raw/"):
             return runs.filter(bucket=lake().bucket, key_hash=key_hash(search)), False
         newest = Run.objects.order_by("-pk").values_list("pk", flat=True).first() or 0

@@ -17,6 +17,7 @@ from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import action, display
 
 from ..lib.audit import AuditEntry, AuditHead, broken_lines
+from ..numbers import number
 from ..readonly import ReadOnlyAdmin
 from ..shown import duration, moment
 
@@ -94,7 +95,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """Show a line with its details."""
         if request.method == "POST" or not self.has_view_permission(request):
             raise PermissionDenied
-        entry = get_object_or_404(AuditEntry, pk=int(object_id) if object_id.isdigit() else 0)
+        entry = get_object_or_404(AuditEntry, pk=number(object_id))
         details = orjson.loads(entry.details)
         about = AuditEntry.objects.filter(subject_type=entry.subject_type, subject_id=entry.subject_id)
         context = {

@@ -17,6 +17,7 @@ from .. import people
 from ..groups import GROUPS, WORDS
 from ..lib.audit import AuditEntry, history
 from ..lib.errors import Refused
+from ..numbers import number
 from ..readonly import ReadOnlyAdmin
 from ..shown import Badge, badge, moment
 from .forms import PersonForm, RightsForm, add_problems
@@ -173,7 +174,7 @@ class PersonAdmin(ReadOnlyAdmin):
             raise PermissionDenied
 
     def _person(self, request: HttpRequest, pk: Any) -> User:
-        return get_object_or_404(self.get_queryset(request), pk=int(pk) if str(pk).isdigit() else 0)
+        return get_object_or_404(self.get_queryset(request), pk=number(str(pk)))
 
     def _show_link(self, request: HttpRequest, person: User) -> HttpResponse:
         # In the answer to the POST, not behind a redirect: the link is kept nowhere.
@@ -215,7 +216,7 @@ class GroupAdmin(ReadOnlyAdmin):
         """Show what a group may do, and who is in it."""
         if request.method == "POST" or not self.has_view_permission(request):
             raise PermissionDenied
-        group = get_object_or_404(Group, pk=int(object_id) if object_id.isdigit() else 0)
+        group = get_object_or_404(Group, pk=number(object_id))
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": group.name, "original": group,
             "words": self.what_for(group), "permissions": sorted(GROUPS.get(group.name, ())),
