@@ -52,7 +52,7 @@ def find_backup(table: str, backup: int | str = LATEST) -> Backup:
     if backup == LATEST:
         found = done.exclude(trigger__startswith=SAFETY).order_by("-started_at", "-pk").first()
     else:
-        found = done.filter(pk=number(str(backup))).first()
+        found = done.filter(pk=number(str(backup)) or 0).first()
     if found is None:
         raise unknown("unknown-backup", f"there is no finished backup {'' if backup == LATEST else backup} of {table}")
     return found

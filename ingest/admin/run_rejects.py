@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.audit import history
-from migration_console.lib.errors import Refused
+from migration_console.lib.errors import Conflict, Refused
 from migration_console.numbers import number
 
 from .. import amending, corrections, export
@@ -48,7 +48,12 @@ def allowed(permission: str) -> Callable[[View], View]:
             if not request.user.has_perm(permission):
                 raise PermissionDenied
             run = get_object_or_404(Run.objects.select_related("dataset", "schema_version", "parent"), pk=pk)
-            return view(request, run, **more)
+            try:
+                return view(request, run, **more)
+            except Conflict as conflict:
+                # The run stands otherwise than the page that asked had it.
+                messages.error(request, str(conflict))
+                return redirect("admin:ingest_run_change", run.pk)
 
         return guarded
 

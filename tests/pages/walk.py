@@ -58,7 +58,8 @@ def _routes(patterns: list[Any] | None = None, prefix: str = "", space: str = ""
 
 
 def _addresses(name: str, route: str, found: dict[str, list[Any]]) -> Iterator[Address]:
-    model = "/".join(route.split("/")[1:3])
+    # The pages of a run's rejects stand below those of rejects.
+    model = "ingest/run" if route.startswith("admin/ingest/reject/run/") else "/".join(route.split("/")[1:3])
     if "(?P<" in route:  # the only one written as a regular expression
         assert "app_label" in route, route
         yield Address(name, "/admin/ingest/")
