@@ -305,7 +305,7 @@ def _give_back_refused(child: Run) -> None:
 
 
 def read_csv(source: BinaryIO, limit: int) -> dict[int, Values]:
-    """Return the corrections of a CSV file with the column `_row`; other columns that begin with _ are left out."""
+    """Return the corrections of a CSV file with the column `_row`; what we put beside the columns is left out."""
     found: dict[int, Values] = {}
     for row, values in read_csv_lines(source):
         if row in found:

@@ -33,9 +33,10 @@ STRING_FORMATS = {"default", "email", "uri", "uuid", "binary"}
 # Which constraints make sense for which type; "required", "unique" and "enum" fit all.
 ORDERED = {"integer", "number", "date", "time", "datetime", "year", "yearmonth"}
 MEASURED = {"string", "array", "object", "any"}
-# MySQL's limit for identifiers, and names that the console adds to tables itself.
+# MySQL's limit for identifiers, and names that the console adds to tables itself, or to rejects on their way out.
 NAME_LENGTH = 64
-OWN_COLUMNS = {"_run", "_n", "_ok"}
+REJECT_COLUMNS = {"_row", "_line", "_safe", "_errors", "_raw"}
+OWN_COLUMNS = {"_run", "_n", "_ok", *REJECT_COLUMNS}
 # Names that mean several columns to the columnar filter.
 WILDCARDS = re.compile(r"\*|\^.*\$|_(ok|text|ignored)[ _].*", re.DOTALL)
 

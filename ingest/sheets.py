@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from migration_console.lib.audit import record
 from migration_console.lib.errors import Problem, Refused, refuse
@@ -20,17 +20,23 @@ from migration_console.lib.errors import Problem, Refused, refuse
 from .amending import EDITED, correct, holding, same_text
 from .cells import Cells
 from .column import Column
+from .descriptor import REJECT_COLUMNS
 from .models import UNSENT, Reject, Run
 from .rejects import save_rejects
 
 MAX_BYTES = 64 << 20
-MAX_UNPACKED = 1 << 30
+MAX_UNPACKED = 256 << 20
+# A workbook is read as a full table up to its last cell: a stray cell far outside would fill the memory.
+MAX_CELLS = 5_000_000
 # What a spreadsheet holds in a cell.
 MAX_CELL = 32_767
 SLICE = 2000
 # The first column of the form whose cells no spreadsheet takes for formulas.
 SAFE_MARK = "_safe"
 RUNS = re.compile(r"'*[=+\-@\t\r\n|%＝＋－＠]")
+# The beginning of a row or a cell in a sheet's XML, and what it says of its place.
+CELL = re.compile(rb"<(?:[\w.-]+:)?(row|c)\b([^<>]*)>")
+REFERENCE = re.compile(rb"""\br\s*=\s*["']([A-Z]{0,3})([0-9]{1,8})["']""")
 Line = tuple[int, dict[str, Any]]
 
 
@@ -171,7 +177,7 @@ def _number_text(value: float, column: Column) -> tuple[str | None, str]:
 
 
 def read_lines(source: BinaryIO, name: str) -> Iterator[Line]:
-    """Yield row number and cells by column of a corrected file; columns that begin with _ are ours."""
+    """Yield row number and cells by column of a corrected file; those that only the way out has are left out."""
     head = source.read(4)
     source.seek(0)
     return _read_xlsx(source) if head.startswith(b"PK") else read_csv_lines(source)
@@ -182,8 +188,7 @@ def _read_xlsx(source: BinaryIO) -> Iterator[Line]:
 
     try:
         with zipfile.ZipFile(source) as packed:
-            if sum(entry.file_size for entry in packed.infolist()) > MAX_UNPACKED:
-                raise refuse("too-large", "the workbook unpacks to more than 1 GiB")
+            check_workbook(packed)
         source.seek(0)
         book = CalamineWorkbook.from_filelike(source)
         names = book.sheet_names
@@ -198,6 +203,50 @@ def _read_xlsx(source: BinaryIO) -> Iterator[Line]:
     for number, cells in enumerate(rows, start=2):
         if any(cell not in {"", None} for cell in cells[: len(header)]):
             yield _row_number(cells[header.index("_row")], f"line {number}"), {n: cells[at] for n, at in columns}
+
+
+def check_workbook(packed: zipfile.ZipFile) -> None:
+    """Refuse a workbook that would not fit into memory; by what is really in it, not by what it says of itself."""
+    names = set(packed.namelist())
+    if "xl/workbook.xml" not in names or names & {"xl/workbook.bin", "content.xml"}:
+        raise refuse("not-xlsx", "the file is no Excel workbook (.xlsx); save it as one, or as CSV")
+    left = MAX_UNPACKED
+    for name in sorted(names):
+        with packed.open(name) as part:
+            left = _check_part(part, left)
+
+
+def _check_part(part: IO[bytes], left: int) -> int:
+    """Look for the last row and column of a part of a workbook; return how many bytes the others may have."""
+    row = column = rows = columns = 0
+    rest = b""
+    while chunk := part.read(1 << 20):
+        left -= len(chunk)
+        if left < 0:
+            raise refuse("too-large", f"the workbook unpacks to more than {MAX_UNPACKED >> 20} MiB; split it")
+        data = rest + chunk
+        whole = data.rfind(b"<")
+        rest = data[whole:] if whole >= 0 and len(data) - whole < 1 << 16 else b""
+        for tag in CELL.finditer(data[: len(data) - len(rest)]):
+            kind, reference = tag[1], REFERENCE.search(tag[2])
+            letters, digits = reference.groups() if reference else (b"", b"")
+            if kind == b"row":
+                row, column = int(digits) if digits else row + 1, 0
+            else:
+                column = _column_number(letters) if letters else column + 1
+                row = int(digits) if digits else row
+            rows, columns = max(rows, row), max(columns, column)
+            if rows * columns > MAX_CELLS:
+                far = f"the workbook reaches to row {rows}, column {columns}"
+                raise refuse("too-large", f"{far}; delete what is far outside the table, or split the file")
+    return left
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
 
 
 def read_csv_lines(source: BinaryIO) -> Iterator[Line]:
@@ -228,7 +277,7 @@ def read_csv_lines(source: BinaryIO) -> Iterator[Line]:
 def _columns(header: list[str]) -> list[tuple[str, int]]:
     if "_row" not in header or len(set(header)) < len(header):
         raise refuse("missing-column", "the first line must name the columns, each once, _row among them")
-    return [(name, at) for at, name in enumerate(header) if not name.startswith("_")]
+    return [(name, at) for at, name in enumerate(header) if name not in REJECT_COLUMNS]
 
 
 def _row_number(cell: Any, place: str) -> int:

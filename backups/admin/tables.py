@@ -58,7 +58,7 @@ class ListedTableAdmin(Pages):
     ) -> HttpResponseBase:
         """Lead from search results to the plan."""
         allow(request, "backups.view_listedtable")
-        table = ListedTable.objects.filter(pk=number(object_id)).first()
+        table = ListedTable.objects.filter(pk=number(object_id) or 0).first()
         return redirect(PLAN, table.name) if table else redirect(CHANGELIST)
 
     def add_table(self, request: HttpRequest) -> HttpResponse:

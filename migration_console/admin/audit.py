@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import action, display
@@ -77,7 +78,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """Return who it was, with a link to all that he did."""
         if not entry.actor:
             return format_html("{}", who(entry))
-        return format_html('<a href="?actor={}"><bdi>{}</bdi></a>', entry.actor, entry.actor)
+        return format_html('<a href="?{}"><bdi>{}</bdi></a>', urlencode({"actor": entry.actor}), entry.actor)
 
     @display(description="kind")
     def kind(self, entry: AuditEntry) -> str:

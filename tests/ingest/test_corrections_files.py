@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from ingest import corrections, export
+from ingest.descriptor import FieldDescriptor
 from ingest.models import Run
 from ingest.rejects import Choice
-from ingest.sheets import look_at, safe, take, unsafe
+from ingest.sheets import SAFE_MARK, look_at, safe, take, unsafe
 from ingest.sweeper import unfinished, work_off
 from migration_console.lib.errors import Refused
 from tests.conftest import Loads, query
@@ -167,6 +169,26 @@ def test_csv_for_excel_runs_nothing_and_comes_back_unharmed(load: Loads) -> None
     assert [note for (note,) in query("SELECT note FROM orders ORDER BY id")] == nasty
 
 
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_a_column_with_an_underscore_in_front_comes_back_too(load: Loads, kind: str) -> None:
+    fields = [{"name": "_id", "type": "integer"}, {"name": "n", "type": "integer"}]
+    run = load({"name": "things", "schema": {"fields": fields, "primaryKey": "_id"}}, "_id,n\nx,1\n")
+    rows = book(run)
+    rows[1][rows[0].index("_id")] = "7"
+    lines = "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+    found = take(run, io.BytesIO(lines.encode()) if kind == "csv" else written(rows), "x")
+    assert (found.changed, found.passing) == (1, 1)
+
+
+def test_our_own_columns_are_no_names_of_fields(load: Loads) -> None:
+    with export.as_xlsx(load(ORDERS, FILE), Choice()) as file:
+        head = CalamineWorkbook.from_filelike(io.BytesIO(file.read())).get_sheet_by_index(0).to_python()[0]
+    ours = {*head} - {field["name"] for field in ORDERS["schema"]["fields"]}
+    for name in {*ours, SAFE_MARK}:
+        with pytest.raises(ValueError, match="reserved"):
+            FieldDescriptor.model_validate({"name": name})
+
+
 def test_rows_that_are_gone_are_named_and_left_out(load: Loads) -> None:
     run = load(ORDERS, FILE)
     run.rejects.filter(row=1).update(state="dismissed")
@@ -198,3 +220,40 @@ def test_a_row_that_cannot_be_cut_goes_out_empty_beside_its_text(load: Loads) ->
     rows = book(run)
     assert (rows[1][2:10], rows[1][-1]) == ([""] * 8, "1,2,3")
     assert look_at(run, written(rows), "x.xlsx").changed == 0
+
+
+def stray(place: str, text: str = "1") -> bytes:
+    """Return a workbook with a cell far outside."""
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file, {"in_memory": True}) as workbook:
+        sheet = workbook.add_worksheet("rejects")
+        sheet.write_row(0, 0, ["_row", "id"])
+        sheet.write_string(place, text)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("place", ["XFD1048576", "ZZ100000"])
+def test_a_stray_cell_far_outside_is_refused(load: Loads, place: str) -> None:
+    run = load(ORDERS, FILE)
+    with pytest.raises(Refused, match="delete what is far outside the table"):
+        take(run, io.BytesIO(stray(place)), "x")
+
+
+def test_what_only_says_to_be_a_workbook_is_refused(load: Loads) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("content.xml", "<x/>")
+    file.seek(0)
+    with pytest.raises(Refused, match="no Excel workbook"):
+        take(load(ORDERS, FILE), file, "x")
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused(load: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.sheets.MAX_UNPACKED", 100_000)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("xl/workbook.xml", "<workbook/>")
+        packed.writestr("xl/worksheets/sheet1.xml", " " * 200_000)
+    file.seek(0)
+    with pytest.raises(Refused, match="unpacks to more than"):
+        take(load(ORDERS, FILE), file, "x")

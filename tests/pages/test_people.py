@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -224,6 +225,14 @@ def test_the_log_is_filtered_read_and_verified(page: Page, sign_in: SignIn) -> N
     page.click("text=Verify again")
     page.wait_for_selector("text=was changed after it was written")
     assert len(list(broken_lines())) == 1
+
+
+def test_every_name_leads_to_all_that_its_owner_did(cleo: User, ann: User) -> None:
+    AuditEntry.objects.update(actor="a+b&c=d@e")
+    log = "/admin/migration_console/auditentry/"
+    found = re.search(r'href="(\?actor=[^"]+)"', client_of(ann).get(log).content.decode())
+    assert found
+    assert "a+b&amp;c=d@e</bdi>" in client_of(ann).get(log + unescape(found[1])).content.decode()
 
 
 def test_history_leads_to_the_one_log(cleo: User, ann: User) -> None:

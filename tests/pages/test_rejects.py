@@ -133,6 +133,23 @@ def test_what_is_typed_meanwhile_stays(page: Page, load: Loads) -> None:
     assert Reject.objects.get(row=2).corrected == {"id": "2", "born": "1990-02-28"}
 
 
+def test_send_waits_for_what_is_typed_last(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    edit(run, 2, {"id": "2", "born": "1990-02-27"})
+    at(page, run)
+
+    def slowly(route: Any) -> None:
+        page.wait_for_timeout(400)
+        route.continue_()
+
+    page.route("**/row/2/", slowly)
+    cell(page, "born", 2).fill("1990-02-28")
+    page.click("text=Send 1 corrected row")
+    page.wait_for_selector("text=on their way as run")
+    work_off(unfinished())
+    assert [str(day) for (day,) in query("SELECT born FROM people WHERE id = 2")] == ["1990-02-28"]
+
+
 def test_a_row_that_cannot_be_cut_and_one_that_somebody_else_has_sent(page: Page, load: Loads) -> None:
     run = load(PEOPLE, FILE)
     at(page, run)

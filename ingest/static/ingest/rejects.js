@@ -5,6 +5,7 @@
   const CELL = "[data-cells] [data-column]";
   // One request after the other: what is answered last is what was typed last.
   let queue = Promise.resolve();
+  let pending = 0;
 
   const isInput = (cell) => cell.tagName === "INPUT" || cell.tagName === "TEXTAREA";
   const shown = (tbody) => [...tbody.querySelectorAll("[data-column]")].map((cell) => cell.dataset.column);
@@ -14,9 +15,11 @@
     if (!address) return;
     const id = tbody.id;
     const columns = shown(tbody);
+    pending += 1;
     queue = queue
       .then(() => htmx.ajax("POST", address, { target: `#${id}`, swap: "outerHTML", values: { ...values, shown: columns } }))
-      .catch(() => {});
+      .catch(() => {})
+      .then(() => { pending -= 1; });
   }
 
   function save(cell) {
@@ -136,6 +139,16 @@
     }
     if (event.target.id === "how") ways();
   });
+
+  // What was typed last is kept before anything is sent: a button may be pressed straight out of a cell.
+  document.addEventListener("submit", (event) => {
+    if (!pending) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const { target: form, submitter } = event;
+    queue.then(() => { if (form.isConnected) form.requestSubmit(submitter?.isConnected ? submitter : undefined); });
+  }, true);
+  window.addEventListener("beforeunload", (event) => { if (pending) event.preventDefault(); });
 
   // A row that comes back must not take away what is being typed into it meanwhile.
   let kept = null;
