@@ -27,19 +27,22 @@ def adopt() -> tuple[list[Backup], list[dict[str, str]]]:
     known = set(Backup.objects.exclude(prefix="").values_list("prefix", flat=True))
     ends = f"/{NAME}"
     prefixes = {version.key.removesuffix(ends) for version in lake().list("backups") if version.key.endswith(ends)}
-    found, problems = [], []
+    read, found, problems = [], [], []
     for prefix in sorted(prefixes - known):
         try:
-            found.append(_adopted(prefix))
+            read.append((prefix, read_manifest(prefix)))
         except Damaged as damage:
             problems.append(Problem("damaged", f"{prefix}: {damage}", prefix).as_dict())
+    # The oldest first, as they were listed before.
+    for prefix, manifest in sorted(read, key=lambda one: one[1].taken_at):
+        try:
+            found.append(_adopted(prefix, manifest))
         except Refused as refused:
             problems += [problem.as_dict() for problem in refused.problems]
     return found, problems
 
 
-def _adopted(prefix: str) -> Backup:
-    manifest = read_manifest(prefix)
+def _adopted(prefix: str, manifest: Manifest) -> Backup:
     if is_own(manifest.table) or not prefix.startswith(f"backups/{manifest.table}/"):
         raise refuse(
             "wrong-place", f"{prefix} holds a manifest of {manifest.table}, which does not belong there", prefix

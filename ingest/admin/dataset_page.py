@@ -14,17 +14,17 @@ from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.audit import history
-from migration_console.lib.errors import Refused
+from migration_console.lib.errors import Refused, Unavailable
 from migration_console.numbers import number
 
 from .. import editing
-from ..arrivals import receive
 from ..changes import changes
 from ..datasets import pause, referring, remove_dataset, rename_dataset, save_dataset
 from ..errors import HINTS
 from ..models import Dataset, Run, SchemaVersion
 from .inputs import DELIMITERS
 from .shown import badge_of, state_of
+from .uploads import UploadForm, take_in
 
 LAST_RUNS, LAST_VERSIONS, LAST_DEEDS, WAITING = 10, 20, 20, 100
 BAD_ROWS = 20
@@ -129,13 +129,12 @@ def load_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Put a file into raw/, and show its run."""
     need(request, "add_run")
     dataset = get_object_or_404(Dataset, pk=pk, retired=False)
-    file: Any = request.FILES.get("file")
-    if file is None:
-        messages.error(request, "Choose a file first.")
+    form = UploadForm({"dataset": dataset.pk, "reason": request.POST.get("reason", "")}, request.FILES)
+    run = take_in(form, request.user) if form.is_valid() else None
+    if run is None:
+        for reasons in form.errors.values():
+            messages.error(request, " ".join(map(str, reasons)))
         return redirect("admin:ingest_dataset_change", pk)
-    reason = request.POST.get("reason", "")[:255]
-    name = get_valid_filename(file.name or f"{dataset.name}.csv")
-    run = receive(file, name=name, dataset=dataset, reason=reason, user=request.user)
     return redirect("admin:ingest_run_change", run.pk)
 
 
@@ -229,7 +228,12 @@ def bring_back_view(request: HttpRequest, pk: int) -> HttpResponseBase:
 def edit_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Begin a draft of the next version."""
     need(request, "change_dataset")
-    draft = editing.draft_of_dataset(get_object_or_404(Dataset, pk=pk), user=request.user)
+    dataset = get_object_or_404(Dataset, pk=pk)
+    try:
+        draft = editing.draft_of_dataset(dataset, user=request.user)
+    except (Refused, Unavailable, OSError) as error:
+        messages.error(request, f"No draft: {error}. Try again in a while.")
+        return redirect("admin:ingest_dataset_change", pk)
     return redirect("admin:ingest_dataset_draft", draft.pk)
 
 
@@ -290,5 +294,8 @@ def adopt_view(request: HttpRequest, pk: int) -> HttpResponseBase:
         draft = editing.draft_of_run(run, user=request.user)
     except Refused as refused:
         messages.error(request, f"No draft: {'; '.join(problem.message for problem in refused.problems)}.")
+        return redirect("admin:ingest_dataset_files")
+    except (Unavailable, OSError) as error:
+        messages.error(request, f"No draft: {error}. Try again in a while.")
         return redirect("admin:ingest_dataset_files")
     return redirect("admin:ingest_dataset_draft", draft.pk)

@@ -3,32 +3,28 @@
 from datetime import timedelta
 from typing import Any
 
-from django import forms
-from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied, SuspiciousFileOperation
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.template.defaultfilters import filesizeformat, pluralize
+from django.template.defaultfilters import pluralize
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import get_valid_filename
 from unfold.decorators import action, display
 
-from migration_console.lib.errors import Refused, Unavailable
 from migration_console.lib.lake import lake
 from migration_console.numbers import number
 from migration_console.readonly import ReadOnlyAdmin
 from migration_console.shown import badge, duration, moment
 
-from ..arrivals import receive
 from ..figures import HEAVY
 from ..models import OPEN, Dataset, Run, Status, key_hash
 from . import runpage
 from .shown import TRIGGERS, badge_of
+from .uploads import UploadForm, take_in
 
 # Text is looked for in so many of the newest runs; a whole key or a run's number is found in all of them.
 SEARCHED = 20_000
@@ -109,36 +105,6 @@ class ReceivedFilter(admin.SimpleListFilter):
         since = timezone.now() - timedelta(days=int(self.value() or 0))
         first = Run.objects.filter(received_at__gte=since).order_by("received_at").values_list("pk", flat=True).first()
         return runs.none() if first is None else runs.filter(pk__gte=first)
-
-
-class UploadForm(forms.Form):
-    """A file, and whose it is."""
-
-    dataset = forms.ModelChoiceField(Dataset.objects.filter(retired=False), empty_label="Choose a dataset")
-    file = forms.FileField(help_text="CSV, or CSV in gzip", widget=forms.FileInput(attrs={"accept": ".csv,.gz,.txt"}))
-    reason = forms.CharField(
-        required=False, max_length=255, label="Why again",
-        help_text="Only where these very bytes are loaded already, and shall be loaded once more.",
-    )  # fmt: skip
-
-    def clean_file(self) -> Any:
-        """Refuse what is too large before it is kept, and give the file a name that the lake can hold."""
-        file = self.cleaned_data["file"]
-        if file.size > settings.MAX_FILE_BYTES:
-            raise forms.ValidationError(
-                f"The file has {filesizeformat(file.size)}; {filesizeformat(settings.MAX_FILE_BYTES)} is the limit. "
-                "Split it, or put it into the lake directly."
-            )
-        try:
-            name = get_valid_filename((file.name or "").lstrip("."))
-        except SuspiciousFileOperation:
-            raise forms.ValidationError(
-                "This file has no name that can be kept. Rename it, then send it again."
-            ) from None
-        if len(name.encode()) > 200:
-            raise forms.ValidationError("The file's name has more than 200 bytes. Shorten it, then send it again.")
-        file.name = name
-        return file
 
 
 @admin.register(Run)
@@ -226,22 +192,11 @@ class RunAdmin(ReadOnlyAdmin):
         chosen = Dataset.objects.filter(name=request.GET.get("dataset", ""), retired=False).first()
         form = UploadForm(request.POST or None, request.FILES or None, initial={"dataset": chosen})
         if request.method == "POST" and form.is_valid():
-            run = self._receive(request, form)
+            run = take_in(form, request.user)
             if run is not None:
                 return redirect("admin:ingest_run_change", run.pk)
         context = {**self.admin_site.each_context(request), "form": form, "title": "Load a file"}
         return render(request, "ingest/upload.html", context)
-
-    def _receive(self, request: HttpRequest, form: UploadForm) -> Run | None:
-        given = form.cleaned_data
-        try:
-            return receive(
-                given["file"], name=given["file"].name, dataset=given["dataset"], reason=given["reason"],
-                user=request.user,
-            )  # fmt: skip
-        except (Refused, Unavailable, OSError) as error:
-            form.add_error("file", f"The file was not taken: {error}. Nothing of it is loaded; send it again.")
-            return None
 
     def has_upload_permission(self, request: HttpRequest, *_: Any) -> bool:
         """Whoever may send files by script may do so here."""

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -277,3 +279,14 @@ def test_a_draft_that_is_gone_leads_back_to_the_datasets(tables: None, admin_cli
     assert admin_client.post("/admin/ingest/dataset/draft/7/?preview").status_code == 204
     answer = admin_client.get("/admin/ingest/dataset/draft/7/", follow=True)
     assert "This draft is published already" in answer.content.decode()
+
+
+@pytest.mark.parametrize(("name", "said"), [("漢" * 90 + ".csv", "more than 200 bytes"), ("", "")])
+def test_a_file_that_cannot_be_kept_is_said_so(load: Loads, client: Client, name: str, said: str) -> None:
+    run = load(SMALL, "id,text\n1,fine\n")
+    client.force_login(get_user_model().objects.create_superuser("root"))
+    given = {"file": SimpleUploadedFile(name, b"id,text\n2,more\n")} if name else {}
+    answer = client.post(f"/admin/ingest/dataset/{run.dataset_id}/load/", given, follow=True)
+    assert answer.status_code == 200
+    assert said in answer.content.decode()
+    assert Run.objects.count() == 1
