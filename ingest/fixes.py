@@ -34,6 +34,10 @@ class Fix(BaseModel):
     words: dict[str, str] = {}
 
 
+# More than a reject may be long, and little enough for a page of them.
+MAX_GROWTH = 1 << 20
+
+
 def parse_fix(data: object) -> Fix:
     """Return a checked fix, or raise Refused with every mistake."""
     try:
@@ -50,7 +54,7 @@ def parse_fix(data: object) -> Fix:
 def changer(fix: Fix) -> Callable[[Sequence[str | None]], Texts]:
     """Return a function from values to better ones; None stays, but where a value is set for all."""
     simple: dict[str, Callable[[str], str]] = {
-        "replace": lambda text: text.replace(fix.find, fix.to),
+        "replace": lambda text: _bounded(text, text.count(fix.find), fix).replace(fix.find, fix.to),
         "map": lambda text: fix.words.get(text, text),
         "strip": str.strip,
         "upper": str.upper,
@@ -66,12 +70,25 @@ def changer(fix: Fix) -> Callable[[Sequence[str | None]], Texts]:
     return lambda texts: [None if text is None else change(text) or None for text in texts]
 
 
+def _bounded(text: str, matches: int, fix: Fix) -> str:
+    """Refuse a replacement that could make megabytes of a cell: thousands of letters, each by thousands."""
+    # Each $ may stand for as much as all of the text.
+    if matches * (len(fix.to) + fix.to.count("$") * len(text)) > MAX_GROWTH:
+        raise refuse(
+            "to", f"a cell has this {matches} times, and would become too long; look for less, or put less", "to"
+        )
+    return text
+
+
 def _by_pattern(fix: Fix, texts: Sequence[str | None]) -> Texts:
     """Replace by Rust's regular expressions, which take time in proportion to the text, whatever the pattern."""
     import polars as pl
 
     try:
-        found = pl.Series(texts, dtype=pl.String).str.replace_all(fix.find, fix.to)
+        series = pl.Series(texts, dtype=pl.String)
+        for text, matches in zip(texts, series.str.count_matches(fix.find)):
+            _bounded(text or "", matches or 0, fix)
+        found = series.str.replace_all(fix.find, fix.to)
     except pl.exceptions.PolarsError as error:
         raise refuse("find", f"this is no regular expression: {str(error).splitlines()[0]}", "find") from None
     return [text or None for text in found.to_list()]

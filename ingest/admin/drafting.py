@@ -41,6 +41,10 @@ class Said:
     problems: list[Problem] = field(default_factory=list)
 
 
+# Descriptors go five deep or so.
+MAX_DEPTH = 30
+
+
 def may_edit(request: HttpRequest, draft: Draft) -> bool:
     """Tell whether a person may publish what a draft becomes."""
     deed = "change" if draft.dataset_id else "add"
@@ -57,11 +61,24 @@ def said(request: HttpRequest, draft: Draft) -> Said:
             found = Said(orjson.loads(text), as_json=True, text=text)
             if not isinstance(found.data, dict):
                 raise orjson.JSONDecodeError("a descriptor is an object: { … }", text, 0)
+            if is_too_deep(found.data):
+                raise orjson.JSONDecodeError(f"objects stand in one another more than {MAX_DEPTH} deep", text, 0)
         except orjson.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}: {error.msg}"
             return Said(draft.descriptor, as_json=True, text=text, problems=[Problem("json", place, "/json")])
     keep(draft, found.data)
     return found
+
+
+def is_too_deep(data: Any) -> bool:
+    """Tell whether JSON is nested deeper than any descriptor: Python could neither copy nor compare it."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            below += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        level = below
+    return bool(level)
 
 
 def keep(draft: Draft, data: dict[str, Any]) -> None:

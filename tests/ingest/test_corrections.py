@@ -10,7 +10,7 @@ from django.db import connection
 from ingest import corrections
 from ingest.amending import dismiss, edit, reopen, restore
 from ingest.datasets import save_dataset
-from ingest.fixes import apply, distinct, parse_fix, preview
+from ingest.fixes import apply, changer, distinct, parse_fix, preview
 from ingest.models import Run, Status
 from ingest.reckoning import reckon
 from ingest.rejects import Choice
@@ -352,3 +352,11 @@ def test_a_corrected_row_is_not_loaded_as_it_came(load: Loads) -> None:
     assert reject.is_orphan
     reject.corrected = {"name": "Cid"}
     assert not reject.is_orphan
+
+
+@pytest.mark.parametrize("how", ["replace", "pattern"])
+def test_a_fix_that_would_make_megabytes_of_a_cell_is_refused(how: str) -> None:
+    change = changer(parse_fix({"column": "name", "how": how, "find": "a", "to": "b" * 4000}))
+    assert change(["a"]) == ["b" * 4000]
+    with pytest.raises(Refused, match="too long"):
+        change(["a" * 1000])

@@ -290,3 +290,13 @@ def test_a_file_that_cannot_be_kept_is_said_so(load: Loads, client: Client, name
     assert answer.status_code == 200
     assert said in answer.content.decode()
     assert Run.objects.count() == 1
+
+
+def test_json_deeper_than_any_descriptor_is_a_mistake_and_not_kept(tables: None, client: Client) -> None:
+    client.force_login(get_user_model().objects.create_superuser("root"))
+    draft = Draft.objects.create(descriptor={"name": "deep", "schema": {"fields": [{"name": "a"}]}})
+    deep = '{"a":' * 500 + "1" + "}" * 500
+    answer = client.post(f"/admin/ingest/dataset/draft/{draft.pk}/", {"source": "json", "json": deep})
+    assert (answer.status_code, "more than 30 deep" in answer.content.decode()) == (200, True)
+    draft.refresh_from_db()
+    assert draft.descriptor["name"] == "deep"
