@@ -13,6 +13,7 @@ Texts = dict[str, str | None]
 MANY = 5000
 # What only the database can say of a row: its rules let these pass.
 BY_THE_DATABASE = {"duplicate-key", "foreign-key", "check", "refused-by-database"}
+BLANK = "A row of one column without a value would be an empty line, which is no row; give a value, or dismiss the row."
 
 
 class Cells:
@@ -94,6 +95,8 @@ class Cells:
             if dialect.quote_char is None and any(mark in (value or "") for mark in (dialect.delimiter, "\n", "\r")):
                 message = "The value holds the delimiter or a line end, and the dataset's files have no quotes."
                 wrong.append(row_error(name, "quote", message, value))
+        if len(self.names) == 1 and is_blank([values.get(self.names[0])], dialect.quote_char):
+            wrong.append(row_error(self.names[0], "blank-line", BLANK, values.get(self.names[0])))
         return wrong
 
     def _by_name(self, fields: list[str | None]) -> Texts:
@@ -112,6 +115,11 @@ def marked(errors: Iterable[RowError], names: Sequence[str]) -> list[str]:
     fields = {error["field"] for error in errors}
     parts = {part for field in fields - set(names) for part in field.split(",")}
     return [name for name in names if name in fields | parts]
+
+
+def is_blank(row: Sequence[str | None], quote: str | None) -> bool:
+    """Tell whether a row would be an empty line of a file: the reader drops it at the end, and refuses it elsewhere."""
+    return len(row) == 1 and (row[0] is None or (quote is None and row[0] == ""))
 
 
 def as_text(value: object) -> str | None:

@@ -24,7 +24,7 @@ from migration_console.lib.statements import quote
 from .admission import admit_upload
 from .amending import SLICE, check_workable, holding, judged, recheck
 from .bell import ring
-from .cells import Cells, as_text
+from .cells import BLANK, Cells, as_text, is_blank
 from .descriptor import Dialect
 from .models import CORRECTION, OPEN, RESTORED, UNSENT, Reject, Run, Status
 from .rejects import Choice, pages, save_rejects
@@ -230,6 +230,8 @@ def write_file(file: BinaryIO, rows: Iterable[list[str | None]], schema: Schema)
 
 def _line(row: list[str | None] | list[str], dialect: Dialect) -> str:
     quote, delimiter = dialect.quote_char, dialect.delimiter
+    if is_blank(row, quote):
+        raise refuse("blank-line", BLANK)
     if quote is None:
         if any(mark in (value or "") for value in row for mark in (delimiter, "\n", "\r")):
             raise refuse("quote", "a value holds the delimiter or a line end, and the dataset's files have no quotes")

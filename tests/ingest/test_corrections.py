@@ -239,6 +239,19 @@ def test_what_a_fix_does_to_a_value(fix: dict[str, Any], before: str | None, aft
     assert changer(parse_fix({"column": "c", **fix}))([before]) == [after]
 
 
+@pytest.mark.parametrize("quote", ['"', None])
+def test_a_row_of_one_column_without_a_value_is_not_sent(load: Loads, quote: str | None) -> None:
+    schema = {"fields": [{"name": "n", "type": "integer"}]}
+    run = load({"name": "numbers", "schema": schema, "dialect": {"quoteChar": quote}}, "n\n1\nx\ny\n")
+    assert edit(run, 2, {"n": "2"}).state == "ready"
+    assert edit(run, 3, {"n": ""}).state == "edited"
+    corrections.send(run)
+    finish()
+    assert states(run) == {2: "fixed", 3: "edited"}
+    with pytest.raises(Refused, match="empty line"):
+        corrections.resubmit(run, {3: {"n": None}})
+
+
 @pytest.mark.parametrize("fix", [{"how": "pattern", "find": "("}, {"how": "replace"}, {"how": "burn"}])
 def test_a_fix_that_makes_no_sense_is_refused(fix: dict[str, Any]) -> None:
     with pytest.raises(Refused):
