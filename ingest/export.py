@@ -53,7 +53,8 @@ def as_json_lines(run: Run) -> Iterator[bytes]:
 def as_csv(run: Run, choice: Choice = ALL, *, safely: bool = False) -> Iterator[bytes]:
     """Yield CSV that can be corrected and sent back: `_row`, the columns as they stand, `_errors`.
 
-    With `safely` no spreadsheet takes a cell for a formula; reading it back takes the marks away.
+    With `safely` no spreadsheet takes a cell for a formula; reading it back takes the marks away. One that
+    saves CSV drops zeros and long numbers all the same: the workbook does not.
     """
     names, made = _names(run), safe if safely else str
     buffer = io.StringIO()

@@ -37,6 +37,9 @@ RUNS = re.compile(r"'*[=+\-@\t\r\n|%＝＋－＠]")
 # The beginning of a row or a cell in a sheet's XML, and what it says of its place.
 CELL = re.compile(rb"<(?:[\w.-]+:)?(row|c)\b([^<>]*)>")
 REFERENCE = re.compile(rb"""\br\s*=\s*["']([A-Z]{0,3})([0-9]{1,8})["']""")
+# What a spreadsheet shows of a long number, and saves as CSV.
+SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{2,3}")
+LONG_NUMBER = re.compile(r"[+-]?[0-9]{12,}")
 Line = tuple[int, dict[str, Any]]
 
 
@@ -117,6 +120,7 @@ def _take(run: Run, lines: dict[int, dict[str, Any]], cells: Cells, found: Found
         new = {}
         for name, value in lines[row].items():
             text, problem = as_column_text(value, columns[name])
+            problem = problem or _shortened(text, came.get(name))
             if problem:
                 found.problems.append(f"Row {row}, {name}: {problem}")
             elif not _unchanged(text, came.get(name)):
@@ -137,6 +141,15 @@ def _take(run: Run, lines: dict[int, dict[str, Any]], cells: Cells, found: Found
 def _unchanged(text: str | None, now: str | None) -> bool:
     """Tell whether a cell is as it went out: cut where it was long, control characters dropped."""
     return same_text(text, now) or same_text(text, sent_cell(now))
+
+
+def _shortened(text: str | None, now: str | None) -> str:
+    """Return what is wrong where a spreadsheet has made 1.23457E+15 of a long number; its digits are lost."""
+    if not SHORTENED.fullmatch(text or "") or not LONG_NUMBER.fullmatch(now or ""):
+        return ""
+    return (
+        f"a spreadsheet has shortened {now} to {text}; type it again in the workbook, whose cells are text, not in CSV"
+    )
 
 
 def sent_cell(text: str | None) -> str | None:

@@ -142,6 +142,16 @@ def test_sixteen_digits_in_a_number_cell_are_refused_not_guessed(load: Loads) ->
     assert "format the cell as text" in found.problems[0]
 
 
+@pytest.mark.parametrize("shown", ["1.23457E+15", "1,23457E+15", "1E+15", "1.23456789012346E+015"])
+def test_a_long_number_that_excel_has_shortened_in_csv_is_refused(load: Loads, shown: str) -> None:
+    run = load(ORDERS, FILE)
+    found = take(run, io.BytesIO(f'_row,id,note\n1,"{shown}",\n2,,"{shown}"\n'.encode()), "x.csv")
+    assert len(found.problems) == 1
+    assert found.problems[0].startswith("Row 1, id: ")
+    assert "workbook" in found.problems[0]
+    assert run.rejects.get(row=2).corrected == {"id": None, "note": shown}
+
+
 @given(st.text(alphabet=st.sampled_from("'=+-@\t\r|%ax1 ＝"), max_size=8))
 def test_what_is_safe_for_excel_is_undone_exactly(text: str) -> None:
     assert unsafe(safe(text)) == text
