@@ -25,9 +25,9 @@ from .models import UNSENT, Reject, Run
 from .rejects import save_rejects
 
 MAX_BYTES = 64 << 20
-MAX_UNPACKED = 256 << 20
+MAX_UNPACKED = 512 << 20
 # A workbook is read as a full table up to its last cell: a stray cell far outside would fill the memory.
-MAX_CELLS = 5_000_000
+MAX_CELLS = 10_000_000
 # What a spreadsheet holds in a cell.
 MAX_CELL = 32_767
 SLICE = 2000

@@ -21,7 +21,7 @@ PAGES: dict[str, str] = {
     "dashboard*": "/admin/",
     "datasets": "/admin/ingest/dataset/",
     "dataset": "/admin/ingest/dataset/{ingest.dataset:customers}/change/",
-    "dataset-new": "/admin/ingest/dataset/add/",
+    "dataset-new": "/admin/ingest/dataset/new",
     "dataset-draft*": "/admin/ingest/dataset/draft/{ingest.draft}/",
     "files-without-dataset": "/admin/ingest/dataset/files/",
     "runs*": "/admin/ingest/run/",
