@@ -228,11 +228,11 @@ def test_the_log_is_filtered_read_and_verified(page: Page, sign_in: SignIn) -> N
 
 
 def test_every_name_leads_to_all_that_its_owner_did(cleo: User, ann: User) -> None:
+    client, log = client_of(ann), "/admin/migration_console/auditentry/"
     AuditEntry.objects.update(actor="a+b&c=d@e")
-    log = "/admin/migration_console/auditentry/"
-    found = re.search(r'href="(\?actor=[^"]+)"', client_of(ann).get(log).content.decode())
+    found = re.search(r'href="(\?actor=[^"]+)"', client.get(log).content.decode())
     assert found
-    assert "a+b&amp;c=d@e</bdi>" in client_of(ann).get(log + unescape(found[1])).content.decode()
+    assert "a+b&amp;c=d@e</bdi>" in client.get(log + unescape(found[1])).content.decode()
 
 
 def test_history_leads_to_the_one_log(cleo: User, ann: User) -> None:
