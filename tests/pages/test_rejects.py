@@ -150,6 +150,57 @@ def test_send_waits_for_what_is_typed_last(page: Page, load: Loads) -> None:
     assert [str(day) for (day,) in query("SELECT born FROM people WHERE id = 2")] == ["1990-02-28"]
 
 
+def test_what_is_sent_is_what_was_typed_last(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    edit(run, 2, {"id": "2", "born": "1990-02-27"}, user=None)
+    at(page, run)
+
+    def slowly(route: Any) -> None:
+        page.wait_for_timeout(400)
+        route.continue_()
+
+    page.route("**/row/2/", slowly)
+    page.get_by_label("Row 2", exact=True).check()
+    cell(page, "id", 2).fill("22")
+    cell(page, "born", 2).fill("1990-02-28")
+    page.click("text=Send ticked rows")
+    page.wait_for_selector("text=on their way as run")
+    work_off(unfinished())
+    assert query("SELECT id, born FROM people WHERE name = 'Bob'") == [(22, "1990-02-28")]
+
+
+@pytest.mark.parametrize("answer", ["abort", "broken"])
+def test_nothing_is_sent_where_what_was_typed_is_not_kept(page: Page, load: Loads, answer: str) -> None:
+    run = load(PEOPLE, FILE)
+    edit(run, 2, {"id": "2", "born": "1990-02-27"}, user=None)
+    page = page.context.new_page()  # whose errors in the console are meant
+    at(page, run)
+    page.route("**/row/2/", lambda route: route.abort() if answer == "abort" else route.fulfill(status=500))
+    cell(page, "born", 2).fill("1990-02-28")
+    page.click("text=Send 1 corrected row")
+    page.wait_for_selector("#row-2 .error")
+    page.wait_for_timeout(300)
+    assert state(2) == "ready"
+    page.unroute("**/row/2/")
+    cell(page, "born", 2).fill("1990-02-26")
+    page.click("text=Send 1 corrected row")
+    page.wait_for_selector("text=on their way as run")
+    assert Reject.objects.get(row=2).corrected == {"id": "2", "born": "1990-02-26"}
+
+
+def test_nothing_is_sent_where_what_was_typed_is_refused(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    edit(run, 2, {"id": "2", "born": "1990-02-27"}, user=None)
+    edit(run, 3, {"name": "Cid"}, user=None)
+    at(page, run)
+    Reject.objects.filter(row=3).update(state="dismissed", note="test data")
+    cell(page, "name", 3).fill("Cyd")
+    page.click("text=Send 2 corrected rows")
+    page.wait_for_selector("#row-3 .error")
+    page.wait_for_timeout(300)
+    assert state(2) == "ready"
+
+
 def test_a_row_that_cannot_be_cut_and_one_that_somebody_else_has_sent(page: Page, load: Loads) -> None:
     run = load(PEOPLE, FILE)
     at(page, run)

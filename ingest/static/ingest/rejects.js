@@ -6,6 +6,8 @@
   // One request after the other: what is answered last is what was typed last.
   let queue = Promise.resolve();
   let pending = 0;
+  let failures = 0;
+  const held = new Set();
 
   const isInput = (cell) => cell.tagName === "INPUT" || cell.tagName === "TEXTAREA";
   const shown = (tbody) => [...tbody.querySelectorAll("[data-column]")].map((cell) => cell.dataset.column);
@@ -128,6 +130,30 @@
     else if (button.dataset.column !== undefined) open(button);
   });
 
+  // What is sent is what was typed last: a form waits until every cell is kept, and goes nowhere where one is not.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    document.querySelectorAll(CELL).forEach(save);
+    if (!pending) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (held.has(form)) return;
+    held.add(form);
+    const { submitter } = event;
+    const before = failures;
+    queue.then(() => {
+      held.delete(form);
+      if (failures !== before) return;
+      if (form.isConnected) form.requestSubmit(submitter);
+      // The sums came again meanwhile, with a form like it.
+      else document.querySelector(`#standing form[action="${CSS.escape(form.getAttribute("action"))}"]`)?.requestSubmit();
+    });
+  }, true);
+
+  window.addEventListener("beforeunload", (event) => {
+    if (pending) event.preventDefault();
+  });
+
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-pick-all]")) {
       for (const box of document.querySelectorAll("[data-cells] input[name=row]")) box.checked = event.target.checked;
@@ -140,25 +166,22 @@
     if (event.target.id === "how") ways();
   });
 
-  // What was typed last is kept before anything is sent: a button may be pressed straight out of a cell.
-  document.addEventListener("submit", (event) => {
-    if (!pending) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    const { target: form, submitter } = event;
-    queue.then(() => { if (form.isConnected) form.requestSubmit(submitter?.isConnected ? submitter : undefined); });
-  }, true);
-  window.addEventListener("beforeunload", (event) => { if (pending) event.preventDefault(); });
-
-  // A row that comes back must not take away what is being typed into it meanwhile.
+  // A row that comes back must not take away its tick, nor what is being typed into it meanwhile.
   let kept = null;
+  let ticked = "";
   document.addEventListener("htmx:beforeSwap", (event) => {
+    ticked = event.detail.target.querySelector("input[name=row]:checked") ? event.detail.target.id : "";
     const cell = document.activeElement?.closest?.(CELL);
     kept = cell && event.detail.target.contains(cell)
       ? { id: cell.id, value: cell.value, typed: isInput(cell) && cell.value !== cell.defaultValue && cell.value !== cell.dataset.sent }
       : null;
   });
-  document.addEventListener("htmx:afterSwap", () => {
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const row = document.getElementById(event.detail.target.id);
+    if (row?.matches("tbody")) {
+      if (row.querySelector("p.error")) failures += 1;
+      if (ticked === row.id) row.querySelector("input[name=row]").checked = true;
+    }
     if (!kept) return;
     const { id, value, typed } = kept;
     kept = null;
@@ -170,6 +193,8 @@
   });
 
   function told(event, words) {
+    failures += 1;
+    event.detail.target?.querySelectorAll?.("[data-sent]").forEach((cell) => { delete cell.dataset.sent; });
     const line = event.detail.target?.querySelector?.(".why td[colspan]");
     if (!line) return;
     const told = document.createElement("p");
