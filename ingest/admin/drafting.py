@@ -23,7 +23,7 @@ from ..editing import Judged, change_table, judge, publish, set_sample
 from ..errors import HINTS
 from ..models import Draft
 from ..preview import Preview, Tried, unjudged
-from .editor import MOST_COLUMNS, columns_of, is_gridable, moved, read_form, settings_of
+from .editor import MAX_DEPTH, MOST_COLUMNS, columns_of, is_gridable, is_too_deep, moved, read_form, settings_of
 from .inputs import ENCODINGS
 
 SHOWN_ROWS = 20
@@ -39,10 +39,6 @@ class Said:
     as_json: bool
     text: str = ""
     problems: list[Problem] = field(default_factory=list)
-
-
-# Descriptors go five deep or so.
-MAX_DEPTH = 30
 
 
 def may_edit(request: HttpRequest, draft: Draft) -> bool:
@@ -68,17 +64,6 @@ def said(request: HttpRequest, draft: Draft) -> Said:
             return Said(draft.descriptor, as_json=True, text=text, problems=[Problem("json", place, "/json")])
     keep(draft, found.data)
     return found
-
-
-def is_too_deep(data: Any) -> bool:
-    """Tell whether JSON is nested deeper than any descriptor: Python could neither copy nor compare it."""
-    level = [data]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for value in level:
-            below += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-        level = below
-    return bool(level)
 
 
 def keep(draft: Draft, data: dict[str, Any]) -> None:

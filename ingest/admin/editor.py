@@ -7,11 +7,15 @@ from typing import Any
 
 import orjson
 
+from migration_console import numbers
+
 from ..descriptor import STRING_FORMATS
 from .inputs import CONSTRAINTS, FILE, GRID, KINDS, MORE, TABLE, Descriptor, Input
 
 # More columns than a grid can show; they are edited as JSON.
 MOST_COLUMNS = 250
+# Descriptors go five deep or so.
+MAX_DEPTH = 30
 
 
 @dataclass
@@ -76,6 +80,7 @@ def is_gridable(data: Any) -> bool:
         isinstance(fields, list)
         and 0 < len(fields) <= MOST_COLUMNS
         and "model" not in data
+        and not is_too_deep(data)
         and all(isinstance(place, dict) for place in places)
         and all(isinstance(f, dict) and isinstance(f.get("name"), str) for f in fields)
         and all(isinstance(field.get(CONSTRAINTS, {}), dict) for field in fields)
@@ -138,7 +143,18 @@ def _object(text: str) -> Descriptor:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and not is_too_deep(found) else {}
+
+
+def is_too_deep(data: Any) -> bool:
+    """Tell whether JSON is nested deeper than any descriptor: Python could neither copy nor compare it."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            below += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        level = below
+    return bool(level)
 
 
 def _apply(rest: Descriptor, specs: Sequence[Input], form: Mapping[str, str], prefix: str, kind: str) -> None:
@@ -168,7 +184,7 @@ def read_form(form: Mapping[str, str]) -> Descriptor:
     schema: dict[str, Any] = data["schema"] if isinstance(data.get("schema"), dict) else {}
     fields, renamed, ticked = [], dict[str, str](), list[str]()
     count = form.get("count", "")
-    for number in range(min(int(count) if count.isascii() and count.isdigit() else 0, MOST_COLUMNS)):
+    for number in range(min(numbers.number(count) or 0, MOST_COLUMNS)):
         field = _read_field(form, f"f{number}-")
         fields.append(field)
         renamed[form.get(f"f{number}-was", "")] = field["name"]

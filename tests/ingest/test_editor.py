@@ -79,6 +79,8 @@ def test_rules_of_another_type_are_left_out() -> None:
 
 def test_nonsense_in_a_form_breaks_nothing() -> None:
     assert read_form({}) == {"dialect": {"header": False}, "schema": {"fields": []}}
+    assert read_form(form_of(FULL) | {"count": "9" * 5000})["schema"]["fields"] == []
+    assert read_form({"rest": '{"a":' * 500 + "1" + "}" * 500}) == read_form({})
     form = form_of(FULL) | {"rest": "[", "f0-rest": "7", "count": "²", "d-limit": "many"}
     assert read_form(form)["onError"] == {"rows": "many", "percent": 2.5}
     odds: list[Any] = [None, [], {"schema": 5}, {"schema": {"fields": ["a"]}}, {"schema": {"fields": [{"name": 1}]}}]

@@ -1,5 +1,6 @@
 """Datasets in the browser: from a sample with bad rows to a loaded file, a changed table, files without a dataset."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ingest.datasets import save_dataset
 from ingest.models import Dataset, Draft, Run
 from ingest.sweeper import unfinished, work_off
 from migration_console.lib.audit import AuditEntry
+from migration_console.lib.bucket import Bucket
 from tests.conftest import Loads, query
 from tests.pages.conftest import SignIn
 
@@ -300,3 +302,20 @@ def test_json_deeper_than_any_descriptor_is_a_mistake_and_not_kept(tables: None,
     assert (answer.status_code, "more than 30 deep" in answer.content.decode()) == (200, True)
     draft.refresh_from_db()
     assert draft.descriptor["name"] == "deep"
+
+
+def test_without_the_lake_no_file_is_taken_and_no_draft_begun(
+    bucket: Bucket, load: Loads, admin_client: Client, settings: Any
+) -> None:
+    run = load(SMALL, "id,text\n1,fine\n")
+    waiting = admit_upload("raw/other.csv", io.BytesIO(b"a,b\n1,2\n"), trigger="upload", dataset=None)
+    settings.LAKE_URL = "s3://a-bucket-that-is-gone/x"
+    for path, told in {
+        f"{run.dataset_id}/edit/": "No draft: ",
+        f"files/{waiting.pk}/draft/": "No draft: ",
+        f"{run.dataset_id}/load/": "The file was not taken: ",
+    }.items():
+        given = {"file": SimpleUploadedFile("small.csv", b"id,text\n2,more\n")}
+        answer = admin_client.post(f"/admin/ingest/dataset/{path}", given, follow=True)
+        assert told in answer.content.decode()
+    assert not Draft.objects.exists()
