@@ -24,7 +24,7 @@ from ..errors import HINTS
 from ..models import Dataset, Run, SchemaVersion
 from .inputs import DELIMITERS
 from .shown import badge_of, state_of
-from .uploads import UploadForm, take_in
+from .uploads import UploadForm, reason_of, take_in
 
 LAST_RUNS, LAST_VERSIONS, LAST_DEEDS, WAITING = 10, 20, 20, 100
 BAD_ROWS = 20
@@ -232,7 +232,7 @@ def edit_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     try:
         draft = editing.draft_of_dataset(dataset, user=request.user)
     except (Refused, Unavailable, OSError) as error:
-        messages.error(request, f"No draft: {error}. Try again in a while.")
+        messages.error(request, f"No draft: {reason_of(error)}. Try again in a while.")
         return redirect("admin:ingest_dataset_change", pk)
     return redirect("admin:ingest_dataset_draft", draft.pk)
 
@@ -296,6 +296,6 @@ def adopt_view(request: HttpRequest, pk: int) -> HttpResponseBase:
         messages.error(request, f"No draft: {'; '.join(problem.message for problem in refused.problems)}.")
         return redirect("admin:ingest_dataset_files")
     except (Unavailable, OSError) as error:
-        messages.error(request, f"No draft: {error}. Try again in a while.")
+        messages.error(request, f"No draft: {reason_of(error)}. Try again in a while.")
         return redirect("admin:ingest_dataset_files")
     return redirect("admin:ingest_dataset_draft", draft.pk)

@@ -44,6 +44,11 @@ class UploadForm(forms.Form):
         return file
 
 
+def reason_of(error: Refused | Unavailable | OSError) -> object:
+    """Return what people are told of an error: an OSError's own text has the server's paths in it."""
+    return getattr(error, "strerror", None) or error
+
+
 def take_in(form: UploadForm, user: Any) -> Run | None:
     """Put the file of a valid form into raw/; None, and the reason at the form, where that cannot be."""
     given = form.cleaned_data
@@ -52,5 +57,5 @@ def take_in(form: UploadForm, user: Any) -> Run | None:
             given["file"], name=given["file"].name, dataset=given["dataset"], reason=given["reason"], user=user
         )
     except (Refused, Unavailable, OSError) as error:
-        form.add_error("file", f"The file was not taken: {error}. Nothing of it is loaded; send it again.")
+        form.add_error("file", f"The file was not taken: {reason_of(error)}. Nothing of it is loaded; send it again.")
         return None
