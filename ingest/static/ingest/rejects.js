@@ -173,7 +173,7 @@
     ticked = event.detail.target.querySelector("input[name=row]:checked") ? event.detail.target.id : "";
     const cell = document.activeElement?.closest?.(CELL);
     kept = cell && event.detail.target.contains(cell)
-      ? { id: cell.id, value: cell.value, typed: isInput(cell) && cell.value !== cell.defaultValue && cell.value !== cell.dataset.sent }
+      ? { id: cell.id, value: cell.value, start: cell.selectionStart, end: cell.selectionEnd, typed: isInput(cell) && cell.value !== cell.defaultValue && cell.value !== cell.dataset.sent }
       : null;
   });
   document.addEventListener("htmx:afterSwap", (event) => {
@@ -183,13 +183,14 @@
       if (ticked === row.id) row.querySelector("input[name=row]").checked = true;
     }
     if (!kept) return;
-    const { id, value, typed } = kept;
+    const { id, value, start, end, typed } = kept;
     kept = null;
     let cell = document.getElementById(id);
     if (!cell) return;
     if (typed && !isInput(cell)) cell = open(cell);
     if (typed) cell.value = value;
     cell.focus();
+    if (start !== undefined && isInput(cell)) cell.setSelectionRange(start, end);
   });
 
   function told(event, words) {
