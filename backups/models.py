@@ -224,7 +224,10 @@ class Restore(Work):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["status"], name="restore_open")]
+        indexes = [
+            models.Index(fields=["status"], name="restore_open"),
+            models.Index(fields=["table", "-id"], name="restore_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"restore {self.pk} of {self.table}"

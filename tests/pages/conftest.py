@@ -76,6 +76,9 @@ def sign_in(chromium: Browser, tables: None, live_server: Any) -> Iterator[SignI
 
     yield sign_in
     for context in contexts:
+        for page in context.pages:
+            # A slowed request that is still on its way would fail the next test.
+            page.unroute_all(behavior="wait")
         context.close()
     assert wrong == []
 

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.database, pytest.mark.heavy]
 FEW, MANY, REJECTS = 100, 100_000, 1_000_000
 MAX_QUERIES, MAX_TIMES, TURNS = 15, 3, 9
 # Whose rows nobody may read from end to end; the others are small, and read so on purpose.
-BIG = {"ingest_run", "ingest_reject", "ingest_batch", "backups_backup", "migration_console_auditentry"}
+BIG = {
+    "ingest_run", "ingest_reject", "ingest_batch", "backups_backup", "backups_restore", "migration_console_auditentry"
+}  # fmt: skip
 PAGES = [
     "/admin/",
     "/admin/ingest/run/",
@@ -39,7 +41,11 @@ PAGES = [
     "/admin/ingest/dataset/",
     "/admin/ingest/schemaversion/",
     "/admin/backups/backup/",
+    "/admin/backups/backup/?status=done",
+    "/admin/backups/backup/?table=small1",
     "/admin/backups/restore/",
+    "/admin/backups/restore/?status=done",
+    "/admin/backups/restore/?table=small1",
     "/admin/backups/listedtable/",
     "/admin/migration_console/auditentry/",
 ]
