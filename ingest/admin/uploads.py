@@ -18,7 +18,9 @@ class UploadForm(forms.Form):
     """A file, and whose it is."""
 
     dataset = forms.ModelChoiceField(Dataset.objects.filter(retired=False), empty_label="Choose a dataset")
-    file = forms.FileField(help_text="CSV, or CSV in gzip", widget=forms.FileInput(attrs={"accept": ".csv,.gz,.txt"}))
+    file = forms.FileField(
+        help_text="CSV, or CSV in gzip", widget=forms.FileInput(attrs={"accept": ".csv,.gz,.txt,.tsv,text/csv"})
+    )
     reason = forms.CharField(
         required=False, max_length=255, label="Why again",
         help_text="Only where these very bytes are loaded already, and shall be loaded once more.",

@@ -241,14 +241,14 @@ def test_out_as_excel_and_back(page: Page, load: Loads, tmp_path: Path) -> None:
             better = [{"x": "2", "1990-02-30": "1990-02-28"}.get(str(value), value) for value in line]
             sheet.write_row(number, 0, better)
     page.click("text=Upload corrected file")
-    page.set_input_files("#file", str(tmp_path / "better.xlsx"))
+    page.set_input_files("input[name=file]", str(tmp_path / "better.xlsx"))
     page.click("text=Show what would change")
     page.wait_for_selector("text=2 cells in 1 row would change")
     assert state(2) == "open"
     page.click("text=Correct 1 row")
     page.wait_for_selector("text=1 row corrected")
     assert state(2) == "ready"
-    page.set_input_files("#file", str(Path(__file__)))
+    page.set_input_files("input[name=file]", str(Path(__file__)))
     page.click("text=Show what would change")
     page.wait_for_selector("text=the first line must name the columns")
 

@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_taken_is_told_at_its_field(
     with page.expect_response(lambda answer: answer.request.method == "POST") as answer:
         page.click("text=Load this file")
     assert answer.value.ok
-    assert "10\xa0bytes is the limit" in page.inner_text(".drop .errorlist")
+    assert "10\xa0bytes is the limit" in page.inner_text("#file-errors")
     assert Run.objects.count() == 1
 
 

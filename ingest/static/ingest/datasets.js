@@ -1,20 +1,7 @@
-// Datasets: files that are dropped, mistakes beside the inputs they are about, rules that fit a type.
+// The editor of a draft: mistakes beside the inputs they are about, rules that fit a type.
 "use strict";
 
 (() => {
-  // A drop zone is a file input of its full size; here it only tells which file was chosen.
-  function dropZones(root) {
-    for (const input of root.querySelectorAll("[data-drop] input[type=file]")) {
-      const zone = input.closest(".drop");
-      input.addEventListener("change", () => {
-        const file = input.files[0];
-        if (file) zone.querySelector("[data-chosen]").textContent = `${file.name}, ${file.size.toLocaleString()} bytes`;
-      });
-      for (const name of ["dragenter", "dragover"]) input.addEventListener(name, () => zone.classList.add("over"));
-      for (const name of ["dragleave", "drop"]) input.addEventListener(name, () => zone.classList.remove("over"));
-    }
-  }
-
   function slotOf(editor, place) {
     for (let at = place; at; at = at.slice(0, at.lastIndexOf("/"))) {
       const slot = editor.querySelector(`[data-slot="${CSS.escape(at)}"]`);
@@ -54,7 +41,6 @@
     if (event.target.matches("#editor select[data-type]")) fitRules(event.target);
   });
   document.addEventListener("DOMContentLoaded", () => {
-    dropZones(document);
     fitAll();
     placeProblems();
   });
