@@ -12,19 +12,19 @@ from migration_console.lib.lake import lake
 from migration_console.lib.lease import reserved
 
 from .admission import files_without_run, pin_upload
+from .amending import in_the_table
 from .archive import version_of
 from .bell import ring
 from .datasets import parent_tables, parents_to_wait_for
 from .descriptor import Descriptor
 from .finish import totals_of
 from .handwritten import model_hash
-from .models import OPEN, RESTORED, UPLOADING, Dataset, Part, Run, SchemaVersion, Status
+from .models import CORRECTION, OPEN, RESTORED, UPLOADING, Dataset, Part, Reject, Run, SchemaVersion, Status
 from .schema import Schema
 from .survey import Survey, stored_survey, survey
 from .target import ensure_table
 
 MAX_TAKEOVERS = 5
-# The trigger of runs that load again what a restore has rolled back.
 
 
 def start(run: Run) -> bool:
@@ -129,7 +129,7 @@ def _begin(run: Run, version: SchemaVersion, found: Survey) -> bool:
         if waits := reserved(descriptor.target) or _waits_for_another(run, descriptor):
             run.wait(waits)
             return False
-        if _ends_unloaded(run, descriptor):
+        if _ends_unloaded(run, descriptor) or _has_lost_its_parent(run, found):
             return False
         _cut(run, found)
     run.refresh_from_db()
@@ -158,6 +158,23 @@ def _ends_unloaded(run: Run, descriptor: Descriptor) -> bool:
         run.end(Status.SUPERSEDED)
         return True
     return False
+
+
+def _has_lost_its_parent(run: Run, found: Survey) -> bool:
+    """End corrected rows that waited while a restore took the file that they are of out of the table.
+
+    They come back with that file when it is loaded again; loaded from here as well, they would be there twice.
+    """
+    parent = run.parent
+    if run.trigger != CORRECTION or parent is None:
+        return False
+    if in_the_table(parent) and Reject.objects.filter(child=run).count() >= found.records:
+        return False
+    words = (
+        f"a restore has taken rows of run {parent.pk} out of the table, to which these belong; send them again there"
+    )
+    run.end(Status.CANCELLED, problems=[problem("rolled-back", words)])
+    return True
 
 
 def _loads_once(run: Run, descriptor: Descriptor) -> bool:

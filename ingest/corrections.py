@@ -1,7 +1,6 @@
 """Rejected rows sent again with better values: a file of their own under raw/, loaded by a run with a parent.
 
-Each reject is claimed once. Where the child refuses the row, or ends badly, the reject is open again with
-the child's reasons; the original bytes stay as they came.
+Each reject is claimed once; the original bytes stay as they came. What becomes of it: settling.py.
 """
 
 import hashlib
@@ -9,12 +8,10 @@ import io
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
-from django.db import connection, transaction
-from django.db.models.functions import Now
+from django.db import connection
 
 from migration_console.lib.audit import record
 from migration_console.lib.engine import engine
@@ -22,13 +19,12 @@ from migration_console.lib.errors import Problem, Refused, conflict, refuse
 from migration_console.lib.statements import quote
 
 from .admission import admit_upload
-from .amending import SLICE, check_workable, holding, judged, recheck
+from .amending import SLICE, check_workable, holding, judged, recheck, same_text
 from .bell import ring
 from .cells import BLANK, Cells, as_text, is_blank
 from .descriptor import Dialect
-from .models import CORRECTION, OPEN, RESTORED, UNSENT, Reject, Run, Status
+from .models import CORRECTION, UNSENT, Reject, Run, Status
 from .rejects import Choice, pages, save_rejects
-from .report import report_lines
 from .schema import Schema
 from .sheets import read_csv_lines
 
@@ -51,24 +47,31 @@ class Sheet:
         self.digest.update(orjson.dumps([row, corrected], option=orjson.OPT_SORT_KEYS))
 
 
-def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None) -> Run:
+def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None, sheet: bool = False) -> Run:
     """Send rejected rows of a run again; `corrections` maps row numbers to what changes, by column.
 
+    Those of a `sheet` have a cell for every column, as it went out where nobody touched it: no such cell changes
+    anything, an empty one least of all, which may have been the empty text, or a row that cannot be cut.
     Raises Refused for rows and columns that do not exist, Conflict for rows that are not open any more.
     """
     cells = sendable(run)
     rejects = _open_rejects(run, corrections)
+    if sheet:
+        corrections = {reject.row: _touched(reject, corrections[reject.row], cells) for reject in rejects}
     rows = _rows(run, rejects, corrections, cells)
+    seen = {reject.row: reject.corrected for reject in rejects}
 
     def claim(child: Run) -> None:
         for number, reject in enumerate(rejects, start=1):
-            reject.corrected, reject.corrected_by = dict(corrections[reject.row]), user
+            reject.corrected, reject.corrected_by = {**(reject.corrected or {}), **corrections[reject.row]}, user
             reject.child, reject.child_row, reject.state = child, number, Reject.State.RESUBMITTED
         # Of two who send the same reject, the second finds it taken.
         with holding(run):
-            _open_rejects(run, corrections)
+            if {reject.row: reject.corrected for reject in _open_rejects(run, corrections)} != seen:
+                raise _meanwhile()
             save_rejects(rejects, ["corrected", "corrected_by", "child", "child_row", "state"])
             record("reject.resubmitted", run, user=user, rows=len(rejects), child=child.pk)
+            _still_ours(child)
 
     with tempfile.TemporaryFile() as file:
         write_file(file, rows, cells.schema)
@@ -88,6 +91,7 @@ def send(run: Run, *, rows: list[int] | None = None, action: str = "reject.resub
             _let_fall(sheet.fallen)
             _claim_ready(choice.rejects(run), child, sheet)
             record(action, run, user=user, rows=sheet.rows, child=child.pk)
+            _still_ours(child)
 
     with tempfile.TemporaryFile() as file:
         write_file(file, _passing(run, choice, cells, sheet), cells.schema)
@@ -164,7 +168,7 @@ def _claim_ready(chosen: Any, child: Run, sheet: Sheet) -> None:
             there.note(row, corrected)
         after = some[-1][0]
     if there.digest.digest() != sheet.digest.digest():
-        raise conflict("not-open", "somebody has changed or sent some of these rows just now; look again, then send")
+        raise _meanwhile()
     sql, parameters = chosen.order_by().values_list("id", "row").query.sql_with_params()
     numbered = f"SELECT id, ROW_NUMBER() OVER (ORDER BY {quote('row')}) AS child_row FROM ({sql}) chosen"
     table = Reject._meta.db_table
@@ -179,6 +183,19 @@ def _claim_ready(chosen: Any, child: Run, sheet: Sheet) -> None:
     Reject.objects.filter(child=child).update(state=Reject.State.RESUBMITTED)
 
 
+def _meanwhile() -> Refused:
+    return conflict("not-open", "somebody has changed or sent some of these rows just now; look again, then send")
+
+
+def _still_ours(child: Run) -> None:
+    """Raise Conflict where claiming took longer than the lease: a worker may have found the child without its file.
+
+    Last in the transaction: the child's row stays locked until the claim is seen, by whoever takes the child over.
+    """
+    if not Run.objects.select_for_update().filter(child.held(), status=Status.RECEIVED).exists():
+        raise conflict("too-slow", "this took too long, and nothing was sent; send the rows once more")
+
+
 def _open_rejects(run: Run, corrections: Mapping[int, Values]) -> list[Reject]:
     """Return the rejects that the corrections name, in the order of the file, if all of them are open."""
     found = {r.row: r for r in run.rejects.filter(row__in=corrections).order_by("row")}
@@ -190,6 +207,13 @@ def _open_rejects(run: Run, corrections: Mapping[int, Values]) -> list[Reject]:
     return list(found.values())
 
 
+def _touched(reject: Reject, values: Values, cells: Cells) -> Values:
+    """Return the cells of a sheet that are not as they went out; all of them for a row that had none."""
+    now = cells.current(reject)
+    touched = {name: value for name, value in values.items() if not same_text(value, (now or {}).get(name))}
+    return {**dict.fromkeys(cells.names), **touched} if touched and now is None else touched
+
+
 def _rows(run: Run, rejects: list[Reject], corrections: Mapping[int, Values], cells: Cells) -> list[list[str | None]]:
     """Return the rows as they shall be, in the order of the schema's columns; Refused with every mistake."""
     rows, problems = list[list[str | None]](), list[Problem]()
@@ -199,10 +223,11 @@ def _rows(run: Run, rejects: list[Reject], corrections: Mapping[int, Values], ce
             Problem("unknown-column", f"the dataset has no column {name!r}", f"{reject.row}.{name}")
             for name in values.keys() - set(cells.names)
         ]
-        came = cells.original(reject)
-        merged: dict[str, object] = {**(came or {}), **values}
-        if came is None and (absent := [name for name in cells.names if name not in values]):
-            message = f"row {reject.row} cannot be cut into fields; give all of it: {', '.join(absent)} is missing"
+        now = cells.current(reject)
+        merged: dict[str, object] = {**(now or {}), **values}
+        if now is None and (absent := [name for name in cells.names if name not in values]):
+            missing = f"give all of it, or leave it out: {', '.join(absent)} is missing"
+            message = f"row {reject.row} cannot be cut into fields; {missing}"
             problems.append(Problem("missing-column", message, str(reject.row)))
         rows.append([as_text(merged.get(name)) for name in cells.names])
     if problems:
@@ -242,68 +267,6 @@ def _line(row: list[str | None] | list[str], dialect: Dialect) -> str:
 def _field(value: str, quote: str, delimiter: str) -> str:
     plain = value and not any(mark in value for mark in (quote, delimiter, "\n", "\r"))
     return value if plain else quote + value.replace(quote, quote * 2) + quote
-
-
-def settle(child: Run) -> bool:
-    """Tell the rejects that a run was made of what became of them; done already is done.
-
-    False where that is not certain yet: the run has ended, and a worker is still at one of its parts.
-    """
-    if child.parent_id is None or child.trigger != CORRECTION or child.status in OPEN:
-        return True
-    if child.parts.filter(lease_until__gt=Now()).exists():
-        return False
-    sent = Reject.objects.filter(child=child, state=Reject.State.RESUBMITTED)
-    if child.status in {Status.LOADED, Status.ARCHIVED}:
-        _give_back_refused(child)
-        sent.filter(child_row__lte=child.read).update(state=Reject.State.FIXED)
-    elif child.schema_version is None or not child.version_schema.descriptor.whole:
-        # Ended in the middle: what the ledger has is in the table, and must not be sent once more.
-        _give_back_refused(child)
-        for first, rows in child.batches.values_list("first_row", "rows"):
-            sent.filter(child_row__gte=first, child_row__lt=first + rows).update(state=Reject.State.FIXED)
-    sent.filter(corrected__isnull=True).update(state=Reject.State.OPEN)
-    sent.update(state=Reject.State.READY)
-    # They go on as rows of the parent: nobody should mend them twice.
-    words = f"goes on as a row of run {child.parent_id}"
-    child.rejects.filter(state=Reject.State.OPEN).update(state=Reject.State.DISMISSED, note=words)
-    for run in (child, child.parent):
-        if run is not None:
-            run.note_open_rejects()
-    return True
-
-
-def inherit(again: Run) -> None:
-    """Give the rejects of a file that is loaded again after a restore what people had done to them before."""
-    before = again.parent
-    if before is None or again.trigger != RESTORED:
-        return
-    states = [Reject.State.FIXED, Reject.State.READY, Reject.State.RESUBMITTED, Reject.State.DISMISSED]
-    done = before.rejects.filter(state__in=states)
-    after = 0
-    while some := {old.row: old for old in done.filter(row__gt=after).order_by("row")[:SLICE]}:
-        after = max(some)
-        with transaction.atomic():
-            fresh = list(again.rejects.filter(row__in=some, state=Reject.State.OPEN, corrected__isnull=True))
-            for reject in fresh:
-                old = some[reject.row]
-                dismissed = old.state == Reject.State.DISMISSED
-                # Whether it still passes the rules is asked when it is sent.
-                reject.state = Reject.State.DISMISSED if dismissed else Reject.State.READY
-                reject.corrected, reject.corrected_by, reject.note = old.corrected, old.corrected_by, old.note
-            save_rejects(fresh, ["state", "corrected", "corrected_by", "note"])
-    again.note_open_rejects()
-
-
-def _give_back_refused(child: Run) -> None:
-    """Open the rejects again that their child refused, with its reasons."""
-    lines = report_lines(child)
-    while some := {line["row"]: line["errors"] for line in islice(lines, SLICE)}:
-        with transaction.atomic():
-            back = list(Reject.objects.filter(child=child, child_row__in=some, state=Reject.State.RESUBMITTED))
-            for reject in back:
-                reject.errors, reject.state = some[reject.child_row or 0], Reject.State.OPEN
-            save_rejects(back, ["errors", "state"])
 
 
 def read_csv(source: BinaryIO, limit: int) -> dict[int, Values]:

@@ -20,13 +20,13 @@ from migration_console.lib.sqltype import BINARY
 from .archive import archive, version_of
 from .begin import MAX_TAKEOVERS, gave_up, is_superseded, problem, start
 from .bell import ring, ring_waiting
-from .corrections import inherit, settle
 from .datasets import parent_tables
 from .destination import Destination
 from .finish import finish, totals_of
 from .loader import Cancelled, LimitPassed, Loader, transient_errors
 from .models import CORRECTION, OPEN, Part, Run, Status
 from .schema import Schema
+from .settling import inherit, settle
 from .survey import Survey, stored_survey
 from .target import RUN_COLUMN, ensure_table
 

@@ -19,7 +19,7 @@ FLOW = [
     ["sending"],
     ["services", "ledger", "editing"],
     ["begin"],
-    ["finish", "archive", "report", "admission", "bell", "corrections", "export", "fixes", "sheets"],
+    ["finish", "archive", "report", "admission", "bell", "corrections", "settling", "export", "fixes", "sheets"],
     ["amending", "reckoning", "attention"],
     ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],

@@ -115,10 +115,11 @@ def test_the_dry_run_names_the_runs(load: Loads) -> None:
     assert [found["run"] for found in dry_run("t")["roll_back"]] == [run.pk]
 
 
-def half_loaded(settings: Any) -> Run:
-    """Load the first batches of a file, and leave the rest as a killed worker would."""
+def half_loaded(settings: Any, *, bad: str = "") -> Run:
+    """Load the first batches of a file, and leave the rest, with a last row of a bad id, as a killed worker would."""
     settings.BATCH_BYTES = 1024
-    run = admit_upload("raw/t-2.csv", io.BytesIO(rows(100, 2000, "x").encode()), trigger="test", dataset=None)
+    data = rows(100, 2000, "x") + (f"{bad},x\n" if bad else "")
+    run = admit_upload("raw/t-2.csv", io.BytesIO(data.encode()), trigger="test", dataset=None)
 
     class Killed(BaseException):
         pass
