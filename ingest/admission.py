@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
@@ -86,23 +87,25 @@ def admit_upload(
 def _into_folder(folder: Folder, key: str, source: BinaryIO, given: dict[str, Any], then: Callable[[Run], None]) -> Run:
     prepared = folder.prepare(key, source)
     try:
-        run = _own_run(prepared.version, given, then)
+        with _own_run(prepared.version, given, then) as run:
+            while not folder.publish(prepared, run.key):
+                # Another file of this name waits in raw/: this one goes beside it, in a folder of its own.
+                run.key = _beside(key)
+                run.key_hash = key_hash(run.key)
+                run.save(update_fields=["key", "key_hash"])
     except BaseException:
-        prepared.path.unlink()
+        prepared.path.unlink(missing_ok=True)
         raise
-    while not folder.publish(prepared, run.key):
-        # Another file of this name waits in raw/: this one goes beside it, in a folder of its own.
-        run.key = _beside(key)
-        run.key_hash = key_hash(run.key)
-        run.save(update_fields=["key", "key_hash"])
-    run.release()
+    run.refresh_from_db()
+    if run.status == Status.GONE:
+        folder.delete(Version(run.key, run.version, run.size))
+        raise _too_late(run)
     return run
 
 
 def _into_bucket(key: str, source: BinaryIO, given: dict[str, Any], then: Callable[[Run], None]) -> Run:
     """Upload below a key of its own: S3 tells a version only when everyone can see it, so the run goes by the key."""
-    run = _own_run(Version(_beside(key), UPLOADING, 0), given, then)
-    with run.holding():
+    with _own_run(Version(_beside(key), UPLOADING, 0), given, then) as run:
         try:
             version = lake().put(run.key, source)
         except Refused:
@@ -111,22 +114,28 @@ def _into_bucket(key: str, source: BinaryIO, given: dict[str, Any], then: Callab
         pin_upload(version)
     run.refresh_from_db()
     if run.version != version.id:
-        # The lease ran out meanwhile, and a worker has given the upload up.
         lake().delete(version)
-        raise Unavailable(f"the upload of {run.key} took too long; send it again")
+        raise _too_late(run)
     return run
 
 
-def _own_run(version: Version, given: dict[str, Any], then: Callable[[Run], None]) -> Run:
+def _too_late(run: Run) -> Unavailable:
+    """Return what is said where the lease ran out before the file was there, and a worker has given the run up."""
+    return Unavailable(f"the upload of {run.key} took too long; send it again")
+
+
+@contextmanager
+def _own_run(version: Version, given: dict[str, Any], then: Callable[[Run], None]) -> Iterator[Run]:
     run, _ = admit(version, **given)
     if not run.claim():
         raise RuntimeError(f"{run} is in somebody else's hands")
-    try:
-        then(run)
-    except BaseException:
-        run.delete()
-        raise
-    return run
+    with run.holding():
+        try:
+            then(run)
+        except BaseException:
+            run.delete()
+            raise
+        yield run
 
 
 def _beside(key: str) -> str:

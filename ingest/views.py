@@ -231,7 +231,8 @@ class Rejects(Address):
     def post(self, request: Request, pk: int) -> Response:
         """Make a child run of them."""
         run = get_run(pk)
-        if is_csv(request):
+        sheet = is_csv(request)
+        if sheet:
             source: BinaryIO = BytesIO(Body(request, MAX_BATCH_BYTES).whole())
             corrections: Any = read_csv(source, MAX_ROWS)
         else:
@@ -239,7 +240,8 @@ class Rejects(Address):
             corrections = {correction.row: correction.values for correction in body.rows}
             if len(corrections) < len(body.rows):
                 raise refuse("row", "a row is there twice", "rows")
-        return Response(run_out(get_run(resubmit(run, corrections, user=request.user).pk)), status=201)
+        child = resubmit(run, corrections, user=request.user, sheet=sheet)
+        return Response(run_out(get_run(child.pk)), status=201)
 
 
 def _format(request: Request) -> str:
