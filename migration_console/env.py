@@ -85,7 +85,7 @@ class Env(BaseSettings):
         self.database_url = self.database_url or f"sqlite:///{self.var_folder}/console.sqlite3"
         self.lake_url = self.lake_url or f"file:{self.var_folder}/lake"
         if self.lake_list_seconds is None:
-            self.lake_list_seconds = 900 if self.lake_url.startswith("s3:") else 0
+            self.lake_list_seconds = 1800 if self.lake_url.startswith("s3:") else 0
         return self
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")

@@ -81,7 +81,7 @@ def test_a_folder_is_listed_in_each_sweep(tables: None, folder: Folder) -> None:
     assert listed("raw/small.csv")
 
 
-@pytest.mark.parametrize(("lake", "seconds"), [("s3://lake", 900), ("file:lake", 0)])
+@pytest.mark.parametrize(("lake", "seconds"), [("s3://lake", 1800), ("file:lake", 0)])
 def test_how_often_unless_somebody_says_so(lake: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKE_URL", lake)
     assert read_env().lake_list_seconds == seconds
