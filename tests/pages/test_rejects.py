@@ -197,6 +197,24 @@ def test_nothing_is_sent_where_what_was_typed_is_refused(page: Page, load: Loads
     assert state(2) == "ready"
 
 
+def test_nothing_is_sent_by_a_press_that_left_a_cell_which_is_refused(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    edit(run, 2, {"id": "2", "born": "1990-02-27"}, user=None)
+    edit(run, 3, {"name": "Cid"}, user=None)
+    at(page, run)
+    Reject.objects.filter(row=3).update(state="dismissed", note="test data")
+    cell(page, "name", 3).fill("Cyd")
+    page.hover("text=Send 2 corrected rows")
+    page.mouse.down()
+    page.wait_for_selector("#row-3 .error")
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    assert state(2) == "ready"
+    page.click("text=Send 1 corrected row")
+    page.wait_for_selector("text=on their way as run")
+    assert (state(2), state(3)) == ("resubmitted", "dismissed")
+
+
 def test_a_row_that_cannot_be_cut_and_one_that_somebody_else_has_sent(page: Page, load: Loads) -> None:
     run = load(PEOPLE, FILE)
     at(page, run)

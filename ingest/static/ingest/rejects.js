@@ -130,20 +130,29 @@
     else if (button.dataset.column !== undefined) open(button);
   });
 
+  // The press on a button leaves the cell, and its answer may be there before the button is let go.
+  let before = 0;
+  for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, () => { before = failures; }, true);
+
+  function hasFailed() {
+    if (failures === before) return false;
+    document.querySelector("[data-cells] p.error")?.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
   // What is sent is what was typed last: a form waits until every cell is kept, and goes nowhere where one is not.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     document.querySelectorAll(CELL).forEach(save);
-    if (!pending) return;
+    if (!pending && !hasFailed()) return;
     event.preventDefault();
     event.stopPropagation();
     if (held.has(form)) return;
     held.add(form);
     const { submitter } = event;
-    const before = failures;
     queue.then(() => {
       held.delete(form);
-      if (failures !== before) return;
+      if (hasFailed()) return;
       if (form.isConnected) form.requestSubmit(submitter);
       // The sums came again meanwhile, with a form like it.
       else document.querySelector(`#standing form[action="${CSS.escape(form.getAttribute("action"))}"]`)?.requestSubmit();
