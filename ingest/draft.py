@@ -1,9 +1,10 @@
 """A first descriptor, from a sample of a file or from a table; a person reads it before it is saved."""
 
 import codecs
-import csv
 import re
+from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,21 @@ from typing import Any
 from django.db import connection
 
 from migration_console.lib.definition import TableColumn, read_definition
-from migration_console.lib.errors import refuse
+from migration_console.lib.errors import Refused, refuse
 from migration_console.lib.sqltype import BINARY, TEXT_BYTES
 
 from .descriptor import FieldDescriptor
+from .header import too_many_columns
 from .preview import head_of, raw_rows
 from .reader import Layout
-from .survey import BOMS
+from .survey import BOMS, refuse_other_formats
 from .text import PARSERS, Bad
 
 ROWS = 1000
-DELIMITERS = ",;\t|"
+# What is looked at for the delimiter: some lines, which a file of one line may not have.
+SNIFFED_LINES, SNIFFED = 50, 1 << 16
+# A quoted field, from the line's start or a delimiter.
+QUOTED = re.compile(r'(?:^|(?<=[,;\t|]))"[^"]*(?:""[^"]*)*"', re.M)
 # The first type that every sampled value has wins; a text of digits with a leading zero stays text.
 GUESSES = ["integer", "number", "boolean", "date", "datetime", "time"]
 DATE_FORMATS = ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"]
@@ -36,13 +41,18 @@ def draft_from_csv(path: Path, name: str | None = None) -> dict[str, Any]:
 
 def draft_from_sample(data: bytes, *, file_name: str, name: str | None = None, cut: bool = False) -> dict[str, Any]:
     """Return a descriptor that fits the first 1,000 rows of a sample; `cut` says that the file is longer."""
+    refuse_other_formats(data)
     encoding, text = _decode(data)
+    refuse_other_formats(text[:SNIFFED].encode())
     delimiter = _delimiter(text)
     layout = Layout(delimiter=delimiter)
     records = [r for r in raw_rows(text.encode(), layout, cut=cut)[: ROWS + 1] if not r.code]
     if not records:
-        raise refuse("empty-file", f"{file_name} holds no rows to draft from")
+        why = "no row ends in its first MiB; is it CSV?" if cut else "send one with the names of its columns, and rows"
+        raise refuse("empty-file", f"{file_name} holds no rows to draft from: {why}")
     width = len(records[0].fields)
+    if too_many := too_many_columns(width):
+        raise Refused([too_many])
     first = [value or "" for value in records[0].fields]
     rows = [record.fields for record in records[1:] if len(record.fields) == width]
     header = _is_header(first, rows)
@@ -91,11 +101,17 @@ def _decode(data: bytes) -> tuple[str, str]:
 
 
 def _delimiter(text: str) -> str:
-    lines = "\n".join(text.splitlines()[:50])
-    try:
-        return csv.Sniffer().sniff(lines, delimiters=DELIMITERS).delimiter
-    except csv.Error:
-        return max(DELIMITERS, key=lines.count) if any(map(lines.count, DELIMITERS)) else ","
+    """Return what most lines hold equally often outside quotes; the rarer one in texts and numbers where two do."""
+    lines = [line for line in QUOTED.sub("", text[:SNIFFED]).splitlines() if line][:SNIFFED_LINES]
+    if len(lines) > 1 and len(text) > SNIFFED:
+        lines.pop()  # which may be cut
+
+    def agreeing(delimiter: str) -> int:
+        counts = Counter(count for line in lines if (count := line.count(delimiter)))
+        return max(counts.values(), default=0)
+
+    best = max("\t|;,", key=agreeing)
+    return best if agreeing(best) else ","
 
 
 def _is_header(first: list[str], rows: list[list[str | None]]) -> bool:
@@ -116,10 +132,11 @@ def _is_header(first: list[str], rows: list[list[str | None]]) -> bool:
 
 def _unique_names(first: list[str]) -> list[str]:
     names: list[str] = []
+    taken: set[str] = set()
     for value in first:
         name = value.strip()[:60]
-        taken = {other.lower() for other in names}
         names.append(name if name.lower() not in taken else f"{name}_{len(names) + 1}")
+        taken.add(names[-1].lower())
     return names
 
 
@@ -136,13 +153,18 @@ def _type_of(values: list[str | None]) -> str:
 
 
 def _fits(kind: str, value: str, **more: Any) -> bool:
-    words = {"trueValues": ["true", "True", "TRUE"], "falseValues": ["false", "False", "FALSE"]}
-    extra = words if kind == "boolean" else {}
     try:
-        PARSERS[kind](value, FieldDescriptor.model_validate({"name": "x", "type": kind, **extra, **more}))
+        PARSERS[kind](value, _guess(kind, **more))
     except Bad:
         return False
     return True
+
+
+@lru_cache
+def _guess(kind: str, **more: Any) -> FieldDescriptor:
+    words = {"trueValues": ["true", "True", "TRUE"], "falseValues": ["false", "False", "FALSE"]}
+    extra = words if kind == "boolean" else {}
+    return FieldDescriptor.model_validate({"name": "x", "type": kind, **extra, **more})
 
 
 def _field(name: str, values: list[str | None]) -> dict[str, Any]:

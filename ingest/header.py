@@ -9,6 +9,7 @@ from .descriptor import Descriptor
 from .schema import Schema
 
 DELIMITERS = ",;\t|"
+MAX_COLUMNS = 4096
 
 
 def match_header(header: Sequence[str | None], schema: Schema) -> tuple[dict[str, int], list[Problem]]:
@@ -16,6 +17,8 @@ def match_header(header: Sequence[str | None], schema: Schema) -> tuple[dict[str
     names = [name or "" for name in header]
     if guess := other_delimiter(names, schema.descriptor):
         return {}, [guess]
+    if too_many := too_many_columns(len(names)):
+        return {}, [too_many]
     problems = _shape_problems(names)
     spoken = {word: column.name for column in schema.columns for word in (column.name, *column.field.aliases)}
     columns: dict[str, int] = {}
@@ -38,6 +41,13 @@ def match_header(header: Sequence[str | None], schema: Schema) -> tuple[dict[str
                 message = f"the column {name!r} is not in the dataset{_hint(name, missing)}"
                 problems.append(Problem("unknown-column", message, "line 1"))
     return columns, problems
+
+
+def too_many_columns(count: int) -> Problem | None:
+    """Return a problem where a file has more columns than any table: names are compared with one another."""
+    if count <= MAX_COLUMNS:
+        return None
+    return Problem("too-many-columns", f"the file has {count} columns; {MAX_COLUMNS} are the limit", "line 1")
 
 
 def _shape_problems(names: list[str]) -> list[Problem]:

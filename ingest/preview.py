@@ -13,11 +13,11 @@ from typing import BinaryIO
 from migration_console.lib.errors import Problem, Refused
 
 from .errors import ErrorGroup, RowError, group_errors, merge_groups, row_error, width_problem
-from .header import match_header, other_delimiter
+from .header import MAX_COLUMNS, match_header, other_delimiter
 from .reader import Layout, Record, Scanner
 from .schema import Schema, compile_schema
 from .stream import GZIP, decoded
-from .survey import layout_of
+from .survey import layout_of, refuse_other_formats
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_ROWS = 1000
@@ -93,9 +93,8 @@ def preview(data: bytes, schema: Schema, *, cut: bool = False) -> Preview:
     dialect = schema.descriptor.dialect
     if dialect.header and records:
         header = records.pop(0)
-        found.header = [name or "" for name in header.fields]
-        found.columns, found.problems = match_header(found.header, schema)
-        width = len(found.header)
+        found.columns, found.problems = match_header(header.fields, schema)
+        found.header, width = _named(header), len(header.fields)
     else:
         width = len(schema.columns)
         found.columns = {name: index for index, name in enumerate(schema.names)}
@@ -117,11 +116,18 @@ def raw_rows(data: bytes, layout: Layout, *, cut: bool) -> list[Record]:
     return records
 
 
+def _named(header: Record) -> list[str]:
+    """Return the names of a header; no page shows more than a file may have."""
+    return [name or "" for name in header.fields[:MAX_COLUMNS]]
+
+
 def _records(data: bytes, schema: Schema, cut: bool) -> list[Record]:
+    refuse_other_formats(data)
     descriptor = schema.descriptor
     layout = layout_of(schema, descriptor.encoding)
     stream = decoded(io.BytesIO(data), gzip=False, encoding=descriptor.encoding, max_bytes=SAMPLE_BYTES)
     text = b"".join(iter(lambda: stream.read(1 << 20), b"")).removeprefix(b"\xef\xbb\xbf")
+    refuse_other_formats(text)
     records = raw_rows(text, layout, cut=cut)
     if descriptor.dialect.footer and not cut and len(records) <= SAMPLE_ROWS:
         records = records[: -descriptor.dialect.footer]
@@ -175,7 +181,7 @@ def unjudged(data: bytes, descriptor: object, *, cut: bool = False) -> Preview:
             continue
         found = Preview()
         if schema.descriptor.dialect.header and records:
-            found.header = [name or "" for name in records.pop(0).fields]
+            found.header = _named(records.pop(0))
         found.rows = [Tried(number, record.line, record.fields, []) for number, record in enumerate(records, 1)]
         found.judged = False
         return found

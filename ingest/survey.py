@@ -15,7 +15,6 @@ from .schema import Schema
 from .stream import GZIP, Behind, Hashing, Readable, decoded, reading_encoding, seekable
 
 HEAD = 1 << 20
-MAX_COLUMNS = 4096
 BOMS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 MAGIC = {
     b"PK\x03\x04": "a zip archive or an Excel workbook (.xlsx)",
@@ -28,6 +27,7 @@ MAGIC = {
     b"\x28\xb5\x2f\xfd": "a Zstandard file",
     b"SQLite format 3": "an SQLite database",
 }
+XML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|\?xml|[\w:.-]+\s+xmlns\b)", re.I)
 FOOTER = re.compile(
     r"\W*(total|sum|summe|subtotal|count|end|eof|rows?|records?)\b|\W*\d+ (rows?|records?|lines?)\b|\(|#|-{2}", re.I
 )
@@ -103,9 +103,9 @@ def survey(source: BinaryIO, schema: Schema, *, name: str, size: int, max_bytes:
         raise refuse("gzip-damaged", "the file is named .gz and is no gzip file; send it again")
     encoding = schema.descriptor.encoding
     stream = decoded(Behind(first, hashing), gzip=gzip, encoding=encoding, max_bytes=max_bytes)
-    _refuse_other_formats(first if not gzip and encoding.startswith("utf-8") else b"")
+    _refuse_mistaken(first if not gzip and encoding.startswith("utf-8") else b"")
     head = _head(stream)
-    _refuse_other_formats(head)
+    _refuse_mistaken(head)
     found = Survey(gzip, encoding, len(schema.columns), {})
     look = _Look(found, schema, layout_of(schema, encoding), Behind(head, stream), part_bytes)
     look.through(head, size)
@@ -124,12 +124,17 @@ def _head(stream: Readable) -> bytes:
     return head
 
 
-def _refuse_other_formats(head: bytes) -> None:
+def refuse_other_formats(head: bytes) -> None:
+    """Say of a file what it is where its first bytes tell that it is no CSV."""
     for magic, what in MAGIC.items():
         if head.startswith(magic):
             raise refuse("not-csv", f"the file is {what}, not CSV; export it as CSV")
-    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml)", head, re.I):
+    if XML.match(head):
         raise refuse("not-csv", "the file is a web page or XML, not CSV; was a login page saved?")
+
+
+def _refuse_mistaken(head: bytes) -> None:
+    refuse_other_formats(head)
     for mark, kind in BOMS.items():
         if head.startswith(mark):
             raise refuse("encoding", f"the file is {kind.upper()}; set the dataset's encoding to {kind}")
@@ -193,8 +198,6 @@ class _Look:
             why = records[0].message if records else "it is longer than 1 MiB, or empty"
             raise refuse("header", f"the header cannot be read: {why}", f"line {line}")
         header = records[0]
-        if len(header.fields) > MAX_COLUMNS:
-            raise refuse("too-many-columns", f"the file has {len(header.fields)} columns; {MAX_COLUMNS} are the limit")
         columns, problems = match_header(header.fields, self.schema)
         if problems:
             raise Refused(problems + _preamble_hint(records, self.schema))
