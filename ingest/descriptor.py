@@ -41,11 +41,18 @@ OWN_COLUMNS = {"_run", "_n", "_ok", *REJECT_COLUMNS}
 WILDCARDS = re.compile(r"\*|\^.*\$|_(ok|text|ignored)[ _].*", re.DOTALL)
 
 
+# What Python calls encodings and no file of text is in: of one host name, or of Python's own sources.
+NO_FILE_ENCODINGS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "charmap", "undefined"}
+
+
 def known_encoding(name: str) -> str:
-    """Return Python's name of an encoding."""
+    """Return Python's name of an encoding that files are in."""
     try:
+        found = codecs.lookup(name).name
+        if found.replace("_", "-") in NO_FILE_ENCODINGS:
+            raise ValueError(f"the encoding {name!r} is none of files; use utf-8, cp1252, latin-1, utf-16 …")
         "".encode(name)  # no bytes-to-bytes codec, such as base64
-        return codecs.lookup(name).name
+        return found
     except LookupError:
         raise ValueError(f"the encoding {name!r} is unknown; use utf-8, cp1252, latin-1, utf-16 …") from None
 

@@ -101,7 +101,7 @@ class Transcoder:
     """Reads a multi-byte encoding as UTF-8; what cannot be decoded comes out as invalid UTF-8."""
 
     def __init__(self, source: Readable, encoding: str) -> None:
-        self.source = source
+        self.source, self.encoding = source, encoding
         errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
         self.decoder = codecs.getincrementaldecoder(encoding)(errors)
         self.over = False
@@ -114,14 +114,26 @@ class Transcoder:
             self.over = not data
             try:
                 text = self.decoder.decode(data, final=self.over)
-            except UnicodeDecodeError as error:
-                raise refuse(
-                    "encoding", f"the file is not {self.decoder.__class__.__module__}: {error.reason}"
-                ) from None
+            except UnicodeError as error:  # no UnicodeDecodeError where the byte order mark is missing
+                raise refuse("encoding", _undecoded(data, self.encoding, error)) from None
             self.surplus = text.encode("utf-8", "surrogatepass")
         # UTF-8 may be longer than what it was made of; callers count on getting no more than they asked for.
         data, self.surplus = self.surplus[:size], self.surplus[size:]
         return data
+
+
+def _undecoded(data: bytes, encoding: str, error: UnicodeError) -> str:
+    """Say that a file is of another encoding than its dataset, and what to do about it."""
+    why = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+        other = "" if b"\0" in data else "it reads as UTF-8: set the dataset's encoding to utf-8"
+    except UnicodeDecodeError:
+        other = ""
+    if not other and encoding in {"utf-16", "utf-32"}:
+        other = f"without a byte order mark the dataset's encoding must say {encoding}-le or {encoding}-be"
+    other = other or "set the dataset's encoding to that of the file"
+    return f"the file is not {encoding} ({why}); {other}, or save the file as {encoding}"
 
 
 @lru_cache(maxsize=64)

@@ -63,7 +63,7 @@ ADVICE: dict[str, str] = {
     "delimiter": "Save the file with the dataset's delimiter, or change the delimiter in the dataset, then retry.",
     "header": "Check the first lines: the dataset says whether there is a header and what stands above it.",
     "preamble": "Check how many lines stand above the header, and say so in the dataset, then retry.",
-    "encoding": "Save the file as UTF-8, or declare its encoding in the dataset, then retry.",
+    "encoding": "Save the file in the dataset's encoding, or declare the file's in the dataset, then retry.",
     "empty-file": "The sender may have written it too early: ask for the file again.",
     "not-csv": "Save it as CSV (in a spreadsheet: Save as, CSV UTF-8), then load it again.",
     "gzip-damaged": "The file was damaged on its way: ask for it again.",

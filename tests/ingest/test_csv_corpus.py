@@ -126,6 +126,8 @@ REFUSED: list[tuple[str, str, str, dict[str, Any]]] = [
     ("users-empty-file.csv", "empty-file", "0 bytes", users()),
     ("users-utf16.csv", "encoding", "UTF-16", users()),
     ("users-utf32.csv", "encoding", "UTF-32", users()),
+    ("users-plain.csv", "encoding", "reads as UTF-8: set", users(encoding="utf-16")),
+    ("users-plain.csv", "encoding", "reads as UTF-8: set", users(encoding="utf-32-le")),
     ("users-quote-never-closed.csv", "unclosed-quote", "never closed", users()),
     ("users-field-over-1-mib.csv", "field-too-long", "1 MiB", users()),
     ("users-semicolons.csv", "delimiter", "';'", users()),

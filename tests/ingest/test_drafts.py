@@ -81,3 +81,17 @@ FIELDS = {"fields": [{"name": "a"}, {"name": "b"}]}
 )
 def test_the_delimiter_is_what_most_lines_hold_equally_often(text: str, delimiter: str) -> None:
     assert drafted(text.encode())["delimiter"] == delimiter
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a,b\n1,2\n", "it reads as UTF-8: set the dataset's encoding to utf-8, or save the file as utf-16"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "the dataset's encoding must say utf-16-le or utf-16-be"),
+    ],
+)
+def test_a_sample_without_a_byte_order_mark_is_told_what_to_do(data: bytes, words: str) -> None:
+    schema = compile_schema({"name": "x", "encoding": "utf-16", "schema": FIELDS})
+    found = preview(data, schema)
+    assert [problem.code for problem in found.problems] == ["encoding"]
+    assert words in found.problems[0].message

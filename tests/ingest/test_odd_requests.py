@@ -93,6 +93,9 @@ def test_a_dataset_has_a_plain_name(script: Client, name: str) -> None:
     [
         ({"encoding": "base64"}, "/encoding"),
         ({"encoding": "\x00"}, "/encoding"),
+        ({"encoding": "punycode"}, "/encoding"),
+        ({"encoding": "IDNA"}, "/encoding"),
+        ({"encoding": "unicode_escape"}, "/encoding"),
         (
             {"schema": {"fields": [{"name": "a", "type": "datetime", "timezone": "Europe"}]}},
             "/schema/fields/0/timezone",
