@@ -26,7 +26,7 @@ from .column import Column, Reason, column_checks
 from .descriptor import Descriptor, FieldDescriptor, parse_descriptor
 from .errors import RowError, row_error
 from .handwritten import load_model, model_fields
-from .text import PARSERS, Bad, shown
+from .text import PARSERS, Bad, declared_formats, shown
 
 # Where the schema names no column type. DECIMAL(38,9) is what warehouses call NUMERIC.
 SQL_TYPES = {
@@ -153,6 +153,9 @@ def _column(field: FieldDescriptor, index: int, descriptor: Descriptor, problems
         return Column(field, sql, False, frozenset())
     keys = descriptor.schema_.primary_key or []
     missing = field.missing_values if field.missing_values is not None else descriptor.schema_.missing_values
+    if wrong := _format_problems(field, place):
+        problems += wrong  # a default or a minimum cannot be read by these
+        return Column(field, sql, False, frozenset())
     column = Column(
         field=field,
         sql=sql,
@@ -162,19 +165,24 @@ def _column(field: FieldDescriptor, index: int, descriptor: Descriptor, problems
     )
     checks = [*_constraint_checks(column, place, problems), *column_checks(sql, field.type)]
     default = _parsed(column, field.default, f"{place}/default", problems) if field.default is not None else None
-    for formats in (field.formats, [] if field.format == "default" else [field.format]):
-        if field.type in {"date", "time", "datetime"}:
-            problems += [Problem("descriptor", p, f"{place}/format") for f in formats if (p := format_problem(f))]
     if default is not None:
         bad = [reason for check in checks if (reason := check(default))]
         problems += [Problem("descriptor", f"the default: {message}", f"{place}/default") for _, message in bad]
     return replace(column, checks=tuple(checks), default=default)
 
 
+def _format_problems(field: FieldDescriptor, place: str) -> list[Problem]:
+    if field.type not in {"date", "time", "datetime"}:
+        return []
+    return [Problem("descriptor", p, f"{place}/format") for f in declared_formats(field) if (p := format_problem(f))]
+
+
 def format_problem(pattern: str) -> str:
     """Say what is wrong with a date pattern; '' when it can write and read back a moment."""
     try:
         datetime.strptime(datetime(2001, 2, 3, 4, 5, 6).strftime(pattern), pattern)
+    except re.error:  # what strptime makes of a directive that is there twice
+        return f"{pattern!r} says one thing twice; use a pattern such as %d/%m/%Y"
     except ValueError:
         return f"{pattern!r} is no date pattern; use one such as %d/%m/%Y"
     return "" if "%" in pattern else f"{pattern!r} is no date pattern; use one such as %d/%m/%Y"

@@ -93,6 +93,11 @@ def test_a_dataset_has_a_plain_name(script: Client, name: str) -> None:
     [
         ({"encoding": "base64"}, "/encoding"),
         ({"encoding": "\x00"}, "/encoding"),
+        ({"schema": {"fields": [{"name": "a", "type": "date", "format": "%d.%d.%Y"}]}}, "/schema/fields/0/format"),
+        (
+            {"schema": {"fields": [{"name": "a", "type": "time", "formats": ["%H:%H"], "default": "12:12"}]}},
+            "/schema/fields/0/format",
+        ),
         ({"encoding": "punycode"}, "/encoding"),
         ({"encoding": "IDNA"}, "/encoding"),
         ({"encoding": "unicode_escape"}, "/encoding"),
