@@ -75,6 +75,7 @@ def is_gridable(data: Any) -> bool:
     """Tell whether a grid can show a descriptor: it has fields, not too many, each an object with a name."""
     schema = data.get("schema") if isinstance(data, dict) else None
     fields = schema.get("fields") if isinstance(schema, dict) else None
+    key = schema.get("primaryKey") if isinstance(schema, dict) else None
     places = [data.get("dialect", {}), data.get("onError") or {}] if isinstance(data, dict) else []
     return (
         isinstance(fields, list)
@@ -82,6 +83,7 @@ def is_gridable(data: Any) -> bool:
         and "model" not in data
         and not is_too_deep(data)
         and all(isinstance(place, dict) for place in places)
+        and (key is None or _is_words(_as_list(key)))
         and all(isinstance(f, dict) and isinstance(f.get("name"), str) for f in fields)
         and all(isinstance(field.get(CONSTRAINTS, {}), dict) for field in fields)
     )
@@ -117,7 +119,7 @@ def _take(rest: Descriptor, spec: Input, kind: str) -> str | None:
 
 def columns_of(data: Descriptor, headers: Mapping[str, str]) -> list[Column]:
     """Return the columns of the grid; `headers` has what each field is called in the sample."""
-    keys = _as_list(data["schema"].get("primaryKey"))
+    keys = _as_list(data["schema"].get("primaryKey")) or []
     columns = []
     for number, field in enumerate(data["schema"]["fields"]):
         cells, rest = inputs_of(field, [*GRID, *MORE], f"f{number}-", f"/schema/fields/{number}")
@@ -127,8 +129,13 @@ def columns_of(data: Descriptor, headers: Mapping[str, str]) -> list[Column]:
     return columns
 
 
-def _as_list(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) else list(value or [])
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _is_words(value: Any) -> bool:
+    """Tell whether a value is a list of texts: anything may stand where the descriptor wants one."""
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def settings_of(data: Descriptor) -> tuple[list[Cell], list[Cell], str]:
@@ -191,7 +198,8 @@ def read_form(form: Mapping[str, str]) -> Descriptor:
         if form.get(f"f{number}-key"):
             ticked.append(field["name"])
     before = schema.pop("primaryKey", None)
-    keys = [name for old in _as_list(before) if (name := renamed.get(str(old))) in ticked and name]
+    known = _as_list(before)
+    keys = [name for old in (known if _is_words(known) else []) if (name := renamed.get(old)) in ticked and name]
     keys += [name for name in ticked if name not in keys]
     for key in ("uniqueKeys", "foreignKeys"):
         if key in schema:
@@ -213,7 +221,9 @@ def _read_field(form: Mapping[str, str], prefix: str) -> Descriptor:
     field = {"name": name, **{key: value for key, value in rest.items() if value != {}}}
     # A field that is renamed is still called the same in the files.
     header = form.get(f"{prefix}header", "")
-    aliases = _as_list(field.pop("aliases", None))
+    if not _is_words(_as_list(field.get("aliases", []))):
+        return field  # a mistake, and told as one
+    aliases = _as_list(field.pop("aliases", []))
     aliases = [alias for alias in [*aliases, header] if alias and alias != name]
     return {**field, "aliases": list(dict.fromkeys(aliases))} if aliases else field
 

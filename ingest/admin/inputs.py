@@ -55,6 +55,12 @@ def _joined(value: Any) -> str | None:
     return "\n".join(map(str, value)) if isinstance(value, list) else None
 
 
+def _missing(value: Any) -> str | None:
+    if not isinstance(value, list) or value[:1] != [""] or not all(isinstance(word, str) for word in value):
+        return None
+    return "\n".join(value[1:])
+
+
 KINDS: dict[str, Kind] = {
     "text": Kind(_text, lambda text, _: text or None),
     "lines": Kind(_joined, lambda text, _: _lines(text) or None),
@@ -67,7 +73,7 @@ KINDS: dict[str, Kind] = {
         lambda text, _: _pairs(text),
     ),
     "missing": Kind(
-        lambda value: "\n".join(value[1:]) if isinstance(value, list) and value[:1] == [""] else None,
+        _missing,
         lambda text, _: ["", *_lines(text)] if _lines(text) else None,
     ),
     "flag": Kind(lambda value: "on" if value is True else None, lambda text, _: True if text else None),
