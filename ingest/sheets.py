@@ -6,6 +6,7 @@ it becomes the text that the column's rules expect, where that is certain; 16 di
 
 import csv
 import io
+import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -181,6 +182,8 @@ def as_column_text(value: Any, column: Column) -> tuple[str | None, str]:
 
 
 def _number_text(value: float, column: Column) -> tuple[str | None, str]:
+    if not math.isfinite(value):
+        return None, f"the cell holds {value}, which is no number; type what is meant"
     number = Decimal(repr(value))
     if abs(number) >= 10**15:
         told = f"{number:f} came as a number, and spreadsheets keep 15 digits of a number; format the cell as text"
@@ -197,7 +200,19 @@ def read_lines(source: BinaryIO, name: str) -> Iterator[Line]:
 
 
 def _read_xlsx(source: BinaryIO) -> Iterator[Line]:
-    from python_calamine import CalamineError, CalamineWorkbook
+    rows = iter(_table(source))
+    header = [str(cell) for cell in next(rows, [])]
+    while header and not header[-1]:
+        header.pop()
+    columns = _columns(header)
+    for number, cells in enumerate(rows, start=2):
+        if any(cell not in {"", None} for cell in cells[: len(header)]):
+            yield _row_number(cells[header.index("_row")], f"line {number}"), {n: cells[at] for n, at in columns}
+
+
+def _table(source: BinaryIO) -> list[list[Any]]:
+    """Return the cells of a workbook's sheet of rejects, or of its first one."""
+    from python_calamine import CalamineWorkbook
 
     try:
         with zipfile.ZipFile(source) as packed:
@@ -206,16 +221,12 @@ def _read_xlsx(source: BinaryIO) -> Iterator[Line]:
         book = CalamineWorkbook.from_filelike(source)
         names = book.sheet_names
         sheet = book.get_sheet_by_name("rejects" if "rejects" in names else names[0])
-        rows = iter(sheet.to_python(skip_empty_area=False))
-    except (CalamineError, zipfile.BadZipFile, ValueError) as error:
-        raise refuse("not-xlsx", f"the file cannot be read as an Excel workbook (.xlsx): {error}") from None
-    header = [str(cell) for cell in next(rows, [])]
-    while header and not header[-1]:
-        header.pop()
-    columns = _columns(header)
-    for number, cells in enumerate(rows, start=2):
-        if any(cell not in {"", None} for cell in cells[: len(header)]):
-            yield _row_number(cells[header.index("_row")], f"line {number}"), {n: cells[at] for n, at in columns}
+        return sheet.to_python(skip_empty_area=False)
+    except Refused:
+        raise
+    except Exception as error:  # zipfile and zlib raise nearly anything about bytes that were damaged
+        told = f"{error or 'it ends in the middle'}; save it anew, or send it again"
+        raise refuse("not-xlsx", f"the file cannot be read as an Excel workbook (.xlsx): {told}") from error
 
 
 def check_workbook(packed: zipfile.ZipFile) -> None:

@@ -1,9 +1,12 @@
 """Rejects that leave as a spreadsheet, are corrected there, and come back."""
 
 import io
+import random
+import re
 import shutil
 import subprocess
 import zipfile
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -240,6 +243,49 @@ def stray(place: str, text: str = "1") -> bytes:
         sheet.write_row(0, 0, ["_row", "id"])
         sheet.write_string(place, text)
     return file.getvalue()
+
+
+def repacked(data: bytes, part: str, before: bytes, after: bytes) -> io.BytesIO:
+    """Return a workbook with other bytes in one part."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            assert name != part or before in content
+            new.writestr(name, content.replace(before, after) if name == part else content)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.parametrize("word", [b"NaN", b"inf", b"-Infinity"])
+def test_what_is_no_number_in_a_number_cell_is_told(load: Loads, word: bytes) -> None:
+    run = load(ORDERS, FILE)
+    data = written([["_row", "n"], ["2", 77]]).getvalue()
+    found = look_at(run, repacked(data, "xl/worksheets/sheet1.xml", b">77<", b">" + word + b"<"), "x.xlsx")
+    assert found.changed == 0
+    assert "which is no number" in found.problems[0]
+
+
+def test_a_damaged_workbook_is_refused_or_read_never_an_error(load: Loads) -> None:
+    run, damage = load(ORDERS, FILE), random.Random(7)
+    whole = sent(run)
+    # Stored, a damaged byte is one of the XML; packed, one of the packing.
+    plain = repacked(whole, "xl/styles.xml", b"<", b"<").getvalue()
+    for data in (whole, plain):
+        for _ in range(100):
+            at = damage.randrange(len(data))
+            hurt = data[:at] if damage.random() < 0.3 else data[:at] + damage.randbytes(1) + data[at + 1 :]
+            with suppress(Refused):
+                look_at(run, io.BytesIO(hurt), "x.xlsx")
+
+
+def test_a_workbook_without_a_sheet_is_refused(load: Loads) -> None:
+    data = written([["_row"], ["2"]]).getvalue()
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        sheets = re.search(rb"<sheets>.*</sheets>", packed.read("xl/workbook.xml"))
+    assert sheets is not None
+    with pytest.raises(Refused, match="cannot be read as an Excel workbook"):
+        look_at(load(ORDERS, FILE), repacked(data, "xl/workbook.xml", sheets[0], b"<sheets/>"), "x.xlsx")
 
 
 @pytest.mark.parametrize("place", ["XFD1048576", "ZZ100000"])
