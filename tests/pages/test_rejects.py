@@ -271,6 +271,23 @@ def test_out_as_excel_and_back(page: Page, load: Loads, tmp_path: Path) -> None:
     page.wait_for_selector("text=the first line must name the columns")
 
 
+@pytest.mark.parametrize(("answer", "words"), [("abort", "did not answer"), ("broken", "could not do this")])
+def test_an_upload_that_fails_says_so(page: Page, load: Loads, answer: str, words: str) -> None:
+    run = load(PEOPLE, FILE)
+    page = page.context.new_page()  # whose errors in the console are meant
+    at(page, run)
+    page.click("text=Upload corrected file")
+    page.route("**/upload/", lambda route: route.abort() if answer == "abort" else route.fulfill(status=500))
+    for _ in range(2):
+        page.set_input_files("input[name=file]", str(Path(__file__)))
+        page.click("text=Show what would change")
+        page.wait_for_selector(f"#found .error:has-text('{words}')")
+    assert page.locator("#found .error").count() == 1
+    page.unroute("**/upload/")
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=the first line must name the columns")
+
+
 def test_tried_again_after_a_rule_was_corrected(page: Page, load: Loads) -> None:
     from ingest.datasets import save_dataset
 

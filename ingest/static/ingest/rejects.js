@@ -202,18 +202,32 @@
     if (start !== undefined && isInput(cell)) cell.setSelectionRange(start, end);
   });
 
-  function told(event, words) {
+  // Beside the row that was not kept; elsewhere at the top of what the answer was to fill.
+  function told(event, ofRow, elsewhere) {
     failures += 1;
-    event.detail.target?.querySelectorAll?.("[data-sent]").forEach((cell) => { delete cell.dataset.sent; });
-    const line = event.detail.target?.querySelector?.(".why td[colspan]");
-    if (!line) return;
+    const { target } = event.detail;
+    target?.querySelectorAll?.("[data-sent]").forEach((cell) => { delete cell.dataset.sent; });
+    const line = target?.querySelector?.(".why td[colspan]");
+    const place = line ?? document.getElementById(target?.id) ?? target;
+    if (!place) return;
+    place.querySelector(":scope > [data-told]")?.remove();
     const told = document.createElement("p");
     told.className = "error";
-    told.textContent = words;
-    line.prepend(told);
+    told.dataset.told = "";
+    told.setAttribute("role", "alert");
+    told.textContent = line ? ofRow : elsewhere;
+    place.prepend(told);
   }
-  document.addEventListener("htmx:sendError", (event) => told(event, "The console did not answer; what you typed is not kept. Try again."));
-  document.addEventListener("htmx:responseError", (event) => told(event, "The console could not keep this. Load the page again."));
+  document.addEventListener("htmx:sendError", (event) => told(event,
+    "The console did not answer; what you typed is not kept. Try again.",
+    "The console did not answer. Try again in a while."));
+  document.addEventListener("htmx:responseError", (event) => {
+    const { xhr } = event.detail;
+    // The console says in a plain sentence what it can say; a page is none.
+    const said = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain") ? xhr.responseText : "";
+    told(event, said || "The console could not keep this. Load the page again.",
+      said || "The console could not do this. Load the page again, and try once more.");
+  });
 
   // What only some ways of fixing ask for.
   function ways() {
