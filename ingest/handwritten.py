@@ -66,8 +66,10 @@ def load_model(path: str) -> type[BaseModel]:
     module, _, name = path.replace(":", ".").rpartition(".")
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise Refused([Problem("descriptor", f"the model {path} cannot be imported: {error}", "/model")]) from None
+    except Exception as error:  # a module that somebody else wrote: importing it may raise anything
+        raise Refused(
+            [Problem("descriptor", f"the model {path} cannot be imported: {type(error).__name__}: {error}", "/model")]
+        ) from None
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         raise Refused([Problem("descriptor", f"{path} is not a Pydantic model", "/model")])
     return found

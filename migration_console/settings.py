@@ -56,6 +56,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "migration_console.away.Away",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "migration_console.urls"

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import path
 
-from migration_console.lib.errors import Refused, Unavailable
+from migration_console.lib.errors import Refused, Unavailable, reason_of
 from migration_console.readonly import ReadOnlyAdmin
 
 # htmx stops to poll when it sees this status.
@@ -63,8 +63,9 @@ def attempt(request: HttpRequest, deed: Callable[[], object], said: str = "") ->
         for problem in refused.problems:
             messages.error(request, sentence(str(problem)))
         return False
-    except Unavailable as away:
-        messages.error(request, f"The database or the lake is away, so nothing was done: {away}. Try again later.")
+    except (Unavailable, OSError) as away:
+        told = f"The database or the lake is away, so this did not come to its end: {reason_of(away)}."
+        messages.error(request, f"{told} Try again later.")
         return False
     if said:
         messages.success(request, said)

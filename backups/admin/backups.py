@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from migration_console.lib.audit import history
-from migration_console.lib.errors import Unavailable
+from migration_console.lib.errors import Unavailable, reason_of
 from migration_console.numbers import number
 from migration_console.shown import badge, moment
 
@@ -114,7 +114,7 @@ class BackupAdmin(Pages):
             manifest = read_manifest(backup.prefix, backup.manifest_sha256)
             context |= {"manifest": manifest, "runs": manifest.runs[-RUNS_SHOWN:], "all_runs": len(manifest.runs)}
         except (Damaged, Unavailable, OSError) as error:
-            context["error"] = str(error)
+            context["error"] = str(reason_of(error))
         return render(request, "backups/_contents.html", context)
 
     def verify(self, request: HttpRequest, pk: int) -> HttpResponseBase:

@@ -14,7 +14,7 @@ from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.audit import history
-from migration_console.lib.errors import Refused, Unavailable
+from migration_console.lib.errors import Problem, Refused, Unavailable, reason_of
 from migration_console.numbers import number
 
 from .. import editing
@@ -24,7 +24,7 @@ from ..errors import HINTS
 from ..models import Dataset, Run, SchemaVersion
 from .inputs import DELIMITERS
 from .shown import badge_of, state_of
-from .uploads import UploadForm, reason_of, take_in
+from .uploads import UploadForm, take_in, why
 
 LAST_RUNS, LAST_VERSIONS, LAST_DEEDS, WAITING = 10, 20, 20, 100
 BAD_ROWS = 20
@@ -45,6 +45,9 @@ def told(request: HttpRequest, do: Callable[[], object], well: str) -> bool:
     except Refused as refused:
         for problem in refused.problems:
             messages.error(request, f"Nothing was changed: {problem.message}.")
+        return False
+    except (Unavailable, OSError) as error:
+        messages.error(request, why(error))
         return False
     messages.success(request, well)
     return True
@@ -246,6 +249,8 @@ def new_view(request: HttpRequest) -> HttpResponseBase:
             return redirect("admin:ingest_dataset_draft", _begin(request).pk)
         except Refused as refused:
             problems = refused.problems
+        except (Unavailable, OSError) as error:
+            problems = [Problem("away", why(error))]
     context = {
         **admin.site.each_context(request), "title": "New dataset", "tables": editing.tables_to_offer(),
         "problems": problems, "chosen": request.POST.get("table", ""),

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from migration_console.lib.errors import Conflict, Problem, Refused
+from migration_console.lib.errors import Conflict, Problem, Refused, Unavailable
 from migration_console.numbers import number
 
 from ..altering import Alteration
@@ -25,6 +25,7 @@ from ..models import Draft
 from ..preview import Preview, Tried, unjudged
 from .editor import MAX_DEPTH, MOST_COLUMNS, columns_of, is_gridable, is_too_deep, moved, read_form, settings_of
 from .inputs import ENCODINGS
+from .uploads import why
 
 SHOWN_ROWS = 20
 CELL = 200
@@ -163,8 +164,8 @@ def sample_view(request: HttpRequest, pk: int) -> HttpResponseBase:
     else:
         try:
             set_sample(draft, file, file.name or "")
-        except Refused as refused:
-            messages.error(request, str(refused))
+        except (Refused, Unavailable, OSError) as error:
+            messages.error(request, why(error))
     return redirect("admin:ingest_dataset_draft", pk)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,7 +14,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.audit import history
-from migration_console.lib.errors import Conflict, Refused
+from migration_console.lib.errors import Refused, Unavailable
 from migration_console.numbers import number
 
 from .. import amending, corrections, export
@@ -23,6 +24,7 @@ from ..reckoning import groups_left, reckon
 from ..rejects import Choice
 from .grid import columns_of, grid_row, groups_of, rows_behind
 from .shown import badge_of
+from .uploads import why
 
 View = Callable[..., HttpResponseBase]
 CHANGE = "ingest.change_reject"
@@ -50,14 +52,19 @@ def allowed(permission: str) -> Callable[[View], View]:
             run = get_object_or_404(Run.objects.select_related("dataset", "schema_version", "parent"), pk=pk)
             try:
                 return view(request, run, **more)
-            except Conflict as conflict:
-                # The run stands otherwise than the page that asked had it.
-                messages.error(request, str(conflict))
-                return redirect("admin:ingest_run_change", run.pk)
+            except Refused as refused:
+                # The run stands otherwise than the page that asked had it, or its rules cannot be read any more.
+                messages.error(request, str(refused))
+                return _elsewhere(request, reverse("admin:ingest_run_change", args=[run.pk]))
 
         return guarded
 
     return decorate
+
+
+def _elsewhere(request: HttpRequest, address: str) -> HttpResponseBase:
+    """Lead to another page, whole also where only a part of one was asked for."""
+    return HttpResponse(headers={"HX-Redirect": address}) if "HX-Request" in request.headers else redirect(address)
 
 
 def home(run: Run, **query: Any) -> str:
@@ -201,8 +208,8 @@ def deed(view: Callable[[HttpRequest, Run], str]) -> View:
     def done(request: HttpRequest, run: Run) -> HttpResponse:
         try:
             messages.success(request, view(request, run))
-        except Refused as error:
-            messages.error(request, str(error))
+        except (Refused, Unavailable, OSError) as error:
+            messages.error(request, why(error))
         return redirect(home(run))
 
     return done
@@ -256,6 +263,8 @@ def download(request: HttpRequest, run: Run, kind: str) -> HttpResponseBase:
         book = export.as_xlsx(run, choice)
         return FileResponse(book, filename=f"{name}.xlsx", as_attachment=True, content_type=export.FORMATS["xlsx"])
     safely = kind == "safe"
-    answer = StreamingHttpResponse(export.as_csv(run, choice, safely=safely), content_type="text/csv; charset=utf-8")
+    lines = export.as_csv(run, choice, safely=safely)
+    # What cannot be read is said here: behind the first line there is only a download that breaks off.
+    answer = StreamingHttpResponse(chain([next(lines)], lines), content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}{"-for-excel" if safely else ""}.csv"'
     return answer

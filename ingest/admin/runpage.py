@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from migration_console.lib.audit import AuditEntry, history
-from migration_console.lib.errors import Refused
+from migration_console.lib.errors import Refused, Unavailable, reason_of
 from migration_console.lib.storage import download
 from migration_console.numbers import number
 from migration_console.shown import ratio
@@ -25,6 +25,7 @@ from ..reckoning import reckon
 from ..services import cancel, may_retry, retry
 from .shown import TRIGGERS, advice, badge_of
 from .timeline import steps
+from .uploads import why
 
 # What htmx takes as "swap this, and ask no more".
 STOP_POLLING = 286
@@ -148,7 +149,11 @@ def download_view(request: HttpRequest, pk: int, what: str) -> HttpResponseBase:
     key = {"file": run.archived_key, "report": run.report_key}.get(what)
     if not key:
         raise Http404(f"Run {pk} has no {what} to download.")
-    return download(key)
+    try:
+        return download(key)
+    except OSError as error:
+        messages.error(request, f"{key} cannot be read in the lake: {reason_of(error)}.")
+        return redirect("admin:ingest_run_change", pk)
 
 
 def _cancel(run: Run, request: HttpRequest) -> str:
@@ -180,6 +185,6 @@ def act_view(request: HttpRequest, pk: int, what: str) -> HttpResponseBase:
     run = _seen(request, pk)
     try:
         messages.success(request, ACTS[what](run, request))
-    except Refused as error:
-        messages.error(request, str(error))
+    except (Refused, Unavailable, OSError) as error:
+        messages.error(request, why(error))
     return redirect("admin:ingest_run_change", pk)

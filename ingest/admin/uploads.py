@@ -8,7 +8,7 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import get_valid_filename
 
-from migration_console.lib.errors import Refused, Unavailable
+from migration_console.lib.errors import Refused, Unavailable, reason_of
 
 from ..arrivals import receive
 from ..models import Dataset, Run
@@ -46,9 +46,11 @@ class UploadForm(forms.Form):
         return file
 
 
-def reason_of(error: Refused | Unavailable | OSError) -> object:
-    """Return what people are told of an error: an OSError's own text has the server's paths in it."""
-    return getattr(error, "strerror", None) or error
+def why(error: Refused | Unavailable | OSError) -> str:
+    """Return what a person is told whose deed failed: a refusal in its words, else that trying again may help."""
+    if isinstance(error, Refused):
+        return str(error)
+    return f"This did not come to its end: {reason_of(error)}. Try again in a while."
 
 
 def take_in(form: UploadForm, user: Any) -> Run | None:

@@ -53,6 +53,11 @@ class Gone(Exception):
     """The pinned version of an object is no longer there."""
 
 
+def reason_of(error: Exception) -> object:
+    """Return what people are told of an error: an OSError's own text has the server's paths in it."""
+    return getattr(error, "strerror", None) or error
+
+
 def conflict(code: str, message: str, where: str = "") -> Conflict:
     """Return a conflict with one problem, to be raised."""
     return Conflict([Problem(code, message, where)])
