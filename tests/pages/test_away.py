@@ -9,7 +9,9 @@ from django.test import Client
 
 from ingest.amending import edit
 from ingest.models import Reject, Run, SchemaVersion
+from migration_console.lib.bucket import Bucket
 from tests.conftest import Loads
+from tests.pages.test_backups import ORDERS, rows, verified
 from tests.pages.test_rejects import FILE, PEOPLE
 
 LOST = "This did not come to its end: "
@@ -93,3 +95,25 @@ def test_without_its_model_a_run_is_shown_and_its_rejects_say_why(
         given = {"name": "folk", "file": SimpleUploadedFile("people.csv", FILE.encode())}
         page = admin_client.post(f"/admin/ingest/dataset/{run.dataset_id}/{deed}/", given, follow=True)
         assert page.status_code == 200, deed
+
+
+def test_the_pages_of_backups_do_without_the_lake_and_say_what_was_not_done(
+    bucket: Bucket, load: Loads, admin_client: Client, settings: Any
+) -> None:
+    load(ORDERS, rows(1, 2), "orders-1.csv")
+    backup = verified()
+    settings.LAKE_URL = "s3://a-bucket-that-is-gone/x"
+    places = [f"backup/{backup.pk}/{part}" for part in ("change/", "contents/", "delete/", "live/")]
+    places += ["backup/", "restore/", "listedtable/", "listedtable/plan/orders/", "listedtable/prune/orders/"]
+    for place in [*places, "restore/choose/orders/"]:
+        assert admin_client.get(f"/admin/backups/{place}").status_code in {200, 286}, place
+    for place, given in [
+        (f"backup/{backup.pk}/verify/", {}),
+        ("restore/choose/orders/", {"backup": str(backup.pk), "where": "same"}),
+        ("listedtable/back-up/orders/", {}),
+    ]:
+        assert admin_client.post(f"/admin/backups/{place}", given, follow=True).status_code == 200, place
+    # The record says first that it is deleted, so that nobody restores what is half gone: then come the files.
+    given = {"confirm": "orders", "newest": "yes"}
+    page = admin_client.post(f"/admin/backups/backup/{backup.pk}/delete/", given, follow=True)
+    assert (page.status_code, "this did not come to its end" in page.content.decode()) == (200, True)
