@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any, BinaryIO, cast
 
+import orjson
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -61,16 +62,30 @@ def _fix_of(request: HttpRequest) -> Fix:
     })  # fmt: skip
 
 
+def _shown(fix: Fix, choice: Choice) -> dict[str, Any]:
+    """Return what an answer carries of a fix: what is done is what was shown, whatever the form says by then."""
+    return {"fix": fix.model_dump_json(), "choice": choice}
+
+
+def _fix_shown(request: HttpRequest) -> Fix:
+    """Return the fix that the page has shown."""
+    try:
+        return parse_fix(orjson.loads(request.POST.get("fix", "")))
+    except orjson.JSONDecodeError:
+        raise refuse("fix", "nothing was shown yet; press “Show what would change” first", "fix") from None
+
+
 @require_POST
 @allowed(CHANGE)
 def fix_preview(request: HttpRequest, run: Run) -> HttpResponse:
     """Say what a fix would do."""
     try:
-        wanted = _fix_of(request)
-        effect = fixes.preview(run, _unsent(request.POST), wanted)
+        wanted, choice = _fix_of(request), _unsent(request.POST)
+        effect = fixes.preview(run, choice, wanted)
     except Refused as error:
         return render(request, "ingest/reject_fix_preview.html", {"problem": error, "run": run})
-    return render(request, "ingest/reject_fix_preview.html", {"effect": effect, "fix": wanted, "run": run})
+    shown = {"effect": effect, "run": run, **_shown(wanted, choice)}
+    return render(request, "ingest/reject_fix_preview.html", shown)
 
 
 @require_POST
@@ -82,13 +97,14 @@ def fix_apply(request: HttpRequest, run: Run) -> HttpResponse:
     so_far = {name: found for name in numbers if (found := number(asked.get(name, ""))) is not None}
     after = so_far.pop("after", 0)
     try:
-        wanted, choice = _fix_of(request), _unsent(asked)
+        wanted, choice = _fix_shown(request), _unsent(asked)
         effect = fixes.apply(run, choice, wanted, after=after, user=request.user)
     except Refused as error:
         return render(request, "ingest/reject_fix_done.html", {"problem": error, "run": run, **so_far})
     counts = {name: so_far.get(name, 0) + getattr(effect, name) for name in ("rows", "changed", "passing")}
     return render(request, "ingest/reject_fix_done.html", {
-        "run": run, "after": effect.after, **counts, "back": home(run), "ready": home(run, state="ready"),
+        "run": run, "after": effect.after, **counts, **_shown(wanted, choice),
+        "back": home(run), "ready": home(run, state="ready"),
     })  # fmt: skip
 
 

@@ -365,3 +365,37 @@ def test_the_pages_are_axe_clean(page: Page, load: Loads) -> None:
             found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
             assert found.response["violations"] == [], (path, theme, found.generate_report())
             picture(page, f"{path}-{theme}")
+
+
+def test_what_is_done_is_what_was_shown(page: Page, load: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.fixes.SLICE", 3)
+    run = load(PEOPLE, HEAD + "".join(f'x{n},"Per, ""son""\n{n}",,DE,1\n' for n in range(10)))
+    at(page, run, "fix/?field=id&code=not-an-integer")
+    page.fill("#find", "x")
+    page.fill("#to", "7")
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=10 of 10 rows would change")
+    slow_down(page, "**/fix/apply/")
+    page.fill("#to", "9")
+    page.select_option("#how", "upper")
+    page.click("text=Correct 10 rows")
+    # Four slices: what is typed between them is the next fix, not this one.
+    page.wait_for_selector("text=rows corrected so far")
+    assert page.locator("#fix button").is_disabled()
+    page.select_option("#how", "set")
+    page.fill("#to", "8")
+    page.wait_for_selector("h2:has-text('10 rows corrected')")
+    assert page.locator("#fix button").is_enabled()
+    assert [reject.corrected for reject in run.rejects.order_by("row")] == [{"id": f"7{n}"} for n in range(10)]
+
+
+def test_words_are_mapped_as_they_were_shown(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, HEAD + '1,Ann,,"a ""b""\nc",1\n')
+    at(page, run, "fix/?field=country&code=not-in-list")
+    page.locator("input[name=into]").fill("DE")
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=1 of 1 row would change")
+    page.locator("input[name=into]").fill("AT")
+    page.click("text=Correct 1 row")
+    page.wait_for_selector("h2:has-text('1 row corrected')")
+    assert run.rejects.get().corrected == {"country": "DE"}
