@@ -395,3 +395,5 @@ class Reject(models.Model):
 
 # Rejects that somebody can still work on.
 UNSENT = [Reject.State.OPEN, Reject.State.EDITED, Reject.State.READY]
+# Those of them that break a rule still: a row that is ready keeps the errors that it came with.
+WRONG = [Reject.State.OPEN, Reject.State.EDITED]

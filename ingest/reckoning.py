@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db.models import Count, QuerySet
 
 from .errors import ErrorGroup, group_errors, merge_groups
-from .models import UNSENT, Reject, Run
+from .models import UNSENT, WRONG, Reject, Run
 
 PAGE = 10_000
 
@@ -53,7 +53,7 @@ def reckon(run: Run) -> Reckoning:
 
 
 def groups_left(run: Run) -> list[ErrorGroup]:
-    """Return the errors of the rejects that are still open, by field and code; reads at most a run's table of them."""
+    """Return the errors of the rejects that are still wrong, by field and code; reads at most a run's table of them."""
     merged: list[ErrorGroup] = []
     after = 0
     while page := list(_left(run).filter(row__gt=after).values_list("row", "errors")[:PAGE]):
@@ -63,4 +63,4 @@ def groups_left(run: Run) -> list[ErrorGroup]:
 
 
 def _left(run: Run) -> QuerySet[Reject]:
-    return run.rejects.filter(state__in=UNSENT).order_by("row")
+    return run.rejects.filter(state__in=WRONG).order_by("row")

@@ -7,6 +7,8 @@ import orjson
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.errors import Refused, refuse
@@ -17,7 +19,7 @@ from ..cells import Cells
 from ..fixes import Fix, parse_fix
 from ..models import UNSENT, Run
 from ..rejects import Choice
-from .run_rejects import CHANGE, allowed, choice_of, home
+from .run_rejects import CHANGE, allowed, choice_of, home, to_do
 
 WAYS = [
     ("replace", "Replace a piece of text"),
@@ -31,14 +33,15 @@ WAYS = [
 ]
 
 
-def _unsent(asked: Any) -> Choice:
-    return choice_of(asked, states=[str(state) for state in UNSENT])
+def _meant(asked: Any, how: str) -> Choice:
+    """Return which rejects a fix is about; what is mended already it leaves alone, unless to take that back."""
+    return choice_of(asked, states=[str(state) for state in UNSENT] if how == "restore" else to_do(asked))
 
 
 @allowed(CHANGE)
 def fix(request: HttpRequest, run: Run) -> HttpResponse:
     """Ask what to do to a group of rejects."""
-    choice, cells = _unsent(request.GET), Cells(run)
+    choice, cells = _meant(request.GET, request.GET.get("how", "")), Cells(run)
     field = choice.field if choice.field in cells.names else cells.names[0]
     column = request.GET["column"] if request.GET.get("column") in cells.names else field
     values, all_of_them = fixes.distinct(run, choice, column)
@@ -64,7 +67,7 @@ def _fix_of(request: HttpRequest) -> Fix:
 
 def _shown(fix: Fix, choice: Choice) -> dict[str, Any]:
     """Return what an answer carries of a fix: what is done is what was shown, whatever the form says by then."""
-    return {"fix": fix.model_dump_json(), "choice": choice}
+    return {"fix": fix.model_dump_json(), "choice": choice, "how": fix.how}
 
 
 def _fix_shown(request: HttpRequest) -> Fix:
@@ -80,7 +83,8 @@ def _fix_shown(request: HttpRequest) -> Fix:
 def fix_preview(request: HttpRequest, run: Run) -> HttpResponse:
     """Say what a fix would do."""
     try:
-        wanted, choice = _fix_of(request), _unsent(request.POST)
+        wanted = _fix_of(request)
+        choice = _meant(request.POST, wanted.how)
         effect = fixes.preview(run, choice, wanted)
     except Refused as error:
         return render(request, "ingest/reject_fix_preview.html", {"problem": error, "run": run})
@@ -97,15 +101,23 @@ def fix_apply(request: HttpRequest, run: Run) -> HttpResponse:
     so_far = {name: found for name in numbers if (found := number(asked.get(name, ""))) is not None}
     after = so_far.pop("after", 0)
     try:
-        wanted, choice = _fix_shown(request), _unsent(asked)
+        wanted = _fix_shown(request)
+        choice = _meant(asked, wanted.how)
         effect = fixes.apply(run, choice, wanted, after=after, user=request.user)
     except Refused as error:
         return render(request, "ingest/reject_fix_done.html", {"problem": error, "run": run, **so_far})
     counts = {name: so_far.get(name, 0) + getattr(effect, name) for name in ("rows", "changed", "passing")}
     return render(request, "ingest/reject_fix_done.html", {
         "run": run, "after": effect.after, **counts, **_shown(wanted, choice),
-        "back": home(run), "ready": home(run, state="ready"),
+        "back": home(run), "ready": home(run, state="ready"), "undo": _undo(run, choice, wanted.column),
     })  # fmt: skip
+
+
+def _undo(run: Run, choice: Choice, column: str) -> str:
+    """Return the address of the fix that takes one back: the group has left the list of what is wrong."""
+    words = {"field": choice.field, "code": choice.code, "column": column, "how": "restore"}
+    asked = urlencode({name: word for name, word in words.items() if word is not None})
+    return f"{reverse('admin:ingest_reject_fix', args=[run.pk])}?{asked}"
 
 
 def _uploaded(request: HttpRequest) -> tuple[BinaryIO, str, str]:

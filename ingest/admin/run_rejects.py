@@ -19,7 +19,7 @@ from migration_console.numbers import number
 
 from .. import amending, corrections, export
 from ..cells import Cells
-from ..models import CORRECTION, OPEN, UNSENT, Run
+from ..models import CORRECTION, OPEN, UNSENT, WRONG, Run
 from ..reckoning import groups_left, reckon
 from ..rejects import Choice
 from .grid import columns_of, grid_row, groups_of, rows_behind
@@ -73,11 +73,16 @@ def home(run: Run, **query: Any) -> str:
     return reverse("admin:ingest_run_rejects", args=[run.pk]) + (f"?{urlencode(words)}" if words else "")
 
 
+def to_do(asked: Any) -> list[str]:
+    """Return the states of what is to do; of a group of errors, what is mended already is no part."""
+    return [str(state) for state in (WRONG if "field" in asked or "code" in asked else UNSENT)]
+
+
 def choice_of(asked: Any, *, states: list[str] | None = None) -> Choice:
     """Return which rejects a request means."""
     rows = [found for row in asked.getlist("row") if (found := number(row)) is not None]
     picked = asked.get("which") == "rows"
-    tab = next((found for name, _, found in TABS if name == asked.get("state", "")), [str(s) for s in UNSENT])
+    tab = next((found for name, _, found in TABS if name and name == asked.get("state")), to_do(asked))
     # A group of errors of the whole row has the field "".
     return Choice(
         states=tab if states is None else states,
@@ -233,9 +238,8 @@ def replay(request: HttpRequest, run: Run) -> str:
 @deed
 def dismiss(request: HttpRequest, run: Run) -> str:
     """Set rows aside for good."""
-    states = [str(state) for state in UNSENT]
-    choice, reason = choice_of(request.POST, states=states), request.POST.get("reason", "")
-    count = amending.dismiss(run, choice, reason, user=request.user)
+    choice = choice_of(request.POST, states=to_do(request.POST))
+    count = amending.dismiss(run, choice, request.POST.get("reason", ""), user=request.user)
     return f"{count:,} rows are dismissed. They stay here, under “Dismissed”, and can be reopened."
 
 

@@ -399,3 +399,31 @@ def test_words_are_mapped_as_they_were_shown(page: Page, load: Loads) -> None:
     page.click("text=Correct 1 row")
     page.wait_for_selector("h2:has-text('1 row corrected')")
     assert run.rejects.get().corrected == {"country": "DE"}
+
+
+def test_a_group_leaves_what_is_mended_by_hand_alone(page: Page, load: Loads) -> None:
+    run = load(PEOPLE, HEAD + "".join(f"{n},Per,,Germany,1\n" for n in range(1, 5)))
+    edit(run, 1, {"country": "AT"})
+    edit(run, 2, {"country": "AT", "born": "x"})
+    at(page, run)
+    assert page.inner_text(".groups td.number") == "3"
+    at(page, run, "?field=country&code=not-in-list")
+    assert page.locator("tbody.reject").count() == 3
+    page.click("text=Fix all…")
+    page.select_option("#how", "set")
+    page.fill("#to", "DE")
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=3 of 3 rows would change")
+    page.click("text=Correct 3 rows")
+    page.wait_for_selector("h2:has-text('3 rows corrected')")
+    assert run.rejects.get(row=1).corrected == {"country": "AT"}
+    # What passes is no part of the group any more, and can be taken back all the same.
+    page.click("text=Take it back…")
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=4 of 4 rows would change")
+    at(page, run)
+    page.get_by_label("Dismiss all: country not-in-list").click()
+    page.fill(".groups input[name=reason]", "a test")
+    page.click("text=Dismiss 1 row")
+    page.wait_for_selector("text=1 rows are dismissed")
+    assert [state(row) for row in range(1, 5)] == ["ready", "dismissed", "ready", "ready"]
