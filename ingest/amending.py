@@ -87,7 +87,7 @@ def restore(run: Run, row: int, column: str | None = None, *, user: Any = None) 
     cells = Cells(run)
     with holding(run):
         reject = _unsent(run, row)
-        kept = {name: value for name, value in (reject.corrected or {}).items() if name != column}
+        kept = {name: value for name, value in cells.renamed(reject.corrected or {}).items() if name != column}
         correct(reject, cells, kept if column is not None else {}, user=user)
         reject.save(update_fields=EDITED)
         record("reject.edited", run, user=user, rows=1, row=row, columns=[column or "all"], restored=True)
@@ -97,7 +97,8 @@ def restore(run: Run, row: int, column: str | None = None, *, user: Any = None) 
 def correct(reject: Reject, cells: Cells, corrected: Mapping[str, Any], *, user: Any) -> None:
     """Give a reject its corrected values, and the state that follows from them; what is as it came is left out."""
     came = cells.original(reject)
-    kept = {n: v for n, v in corrected.items() if came is None or n not in came or not same_text(v, came[n])}
+    renamed = cells.renamed(corrected).items()
+    kept = {n: v for n, v in renamed if came is None or n not in came or not same_text(v, came[n])}
     reject.corrected, reject.corrected_by = kept or None, user if kept else None
     reject.state = Reject.State.OPEN
     if kept:

@@ -1,6 +1,7 @@
 """A rejected row as cells: as it came, as it stands with its corrections, and what is wrong with it still."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from migration_console.lib.errors import Refused, conflict
 
@@ -29,6 +30,7 @@ class Cells:
         self._scanner = Scanner(self.layout)
         self._empties = {c.name: None if c.empty_is_null else "" for c in self.schema.columns}
         # The newest schema may have renamed a column, its old name an alias.
+        self._newest = {word: c.name for c in self.schema.columns for word in (c.name, *c.field.aliases)}
         places = self.found.columns
         spoken = {c.name: [w for w in (c.name, *c.field.aliases) if w in places] for c in self.schema.columns}
         self._places = {name: places[words[0]] for name, words in spoken.items() if words}
@@ -69,17 +71,31 @@ class Cells:
         return self._by_name([field.strip(quote) or None for field in text.split(self.layout.delimiter)])
 
     def current(self, reject: Reject) -> Texts | None:
-        """Return the fields with their corrections; None for a row without fields that nobody has corrected."""
+        """Return the fields with their corrections; None for a row without fields that nobody has corrected.
+
+        A correction of a column that is gone stays among them, so that no row goes on without it unseen.
+        """
         came = self.original(reject)
         if came is None and not reject.corrected:
             return None
-        merged = {**(came or {}), **(reject.corrected or {})}
-        return {name: as_text(merged.get(name)) for name in self.names}
+        merged = {**(came or {}), **self.renamed(reject.corrected or {})}
+        return {name: as_text(merged.get(name)) for name in dict.fromkeys([*self.names, *merged])}
+
+    def renamed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by the newest names of their columns; what has the newest name counts before older ones."""
+        older = {self._newest.get(name, name): value for name, value in values.items()}
+        return {**older, **{name: value for name, value in values.items() if self._newest.get(name) == name}}
 
     def judge(self, values: Mapping[str, str | None]) -> list[RowError]:
         """Return every reason against a row, but for what only the database knows: keys, and its own checks."""
         row = {name: self._empties[name] if values.get(name) is None else values[name] for name in self.names}
-        return self.schema.check(row)[1] + self._unwritable(values)
+        return self._homeless(values) + self.schema.check(row)[1] + self._unwritable(values)
+
+    def _homeless(self, values: Mapping[str, str | None]) -> list[RowError]:
+        """Return what was corrected in a column that the newest schema does not know, by any name."""
+        gone = {name: value for name, value in values.items() if name not in self._empties}
+        told = "The dataset has no column {!r} any more: list it among the aliases of its new name, or restore it here."
+        return [row_error(name, "unknown-column", told.format(name), value) for name, value in gone.items()]
 
     def _unwritable(self, values: Mapping[str, str | None]) -> list[RowError]:
         """Return what no file of the dataset can hold: the corrected rows become one."""

@@ -27,8 +27,10 @@ def reject_lines(run: Run, choice: Choice = ALL) -> Iterator[dict[str, Any]]:
     for page in pages(run, choice=choice):
         for reject in page:
             kept = RejectedRow(reject.row, reject.line, reject.start, reject.end, bytes(reject.raw), reject.errors)
-            values = cells and cells.original(reject)
-            yield {**kept.as_dict(), "values": values, "corrected": reject.corrected, "state": reject.state}
+            values, corrected = cells and cells.original(reject), reject.corrected
+            if cells and corrected:
+                corrected = cells.renamed(corrected)
+            yield {**kept.as_dict(), "values": values, "corrected": corrected, "state": reject.state}
     if choice == ALL and run.rejected > MAX_REJECTS and run.report_key:
         yield from _beyond(run)
 

@@ -91,7 +91,7 @@ def columns_of(cells: Cells, rejects: Sequence[Reject]) -> list[str]:
     if len(names) <= MAX_COLUMNS:
         return names
     wrong = [name for reject in rejects for name in marked(reject.errors, names)]
-    corrected = [name for reject in rejects for name in reject.corrected or {}]
+    corrected = [name for reject in rejects for name in cells.renamed(reject.corrected or {})]
     keys = cells.schema.descriptor.schema_.primary_key or []
     chosen = list(dict.fromkeys([*keys, *wrong, *corrected, *names]))[:MAX_COLUMNS]
     return [name for name in names if name in chosen]

@@ -7,8 +7,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from ingest import corrections
+from ingest import corrections, export
 from ingest.amending import dismiss, edit, reopen, restore
+from ingest.cells import Cells
 from ingest.datasets import save_dataset
 from ingest.fixes import apply, changer, distinct, parse_fix, preview
 from ingest.models import Run, Status
@@ -299,6 +300,48 @@ def test_dismissed_with_a_reason_and_taken_up_again(load: Loads) -> None:
     assert states(run) == {2: "ready", 3: "open", 4: "open", 5: "open"}
     assert dismiss(run, Choice(code="duplicate-key"), "known") == 1
     assert states(run)[5] == "dismissed"
+
+
+def changed(**columns: dict[str, Any] | None) -> None:
+    """Save a new version of people: with other columns, or without some."""
+    fields = [
+        {**f, **(columns.get(f["name"]) or {})}
+        for f in PEOPLE["schema"]["fields"]
+        if columns.get(f["name"], {}) is not None
+    ]
+    save_dataset({**PEOPLE, "schema": {**PEOPLE["schema"], "fields": fields}, "unknownColumns": "ignore"})
+
+
+@pytest.mark.database
+def test_a_correction_goes_with_its_column_when_that_is_renamed(load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    assert edit(run, 2, {"id": "2", "born": "1990-02-28", "country": "AT"}).state == "ready"
+    assert edit(run, 3, {"name": "Cid", "country": "DE"}).state == "ready"
+    assert edit(run, 4, {"name": "Dan, D", "born": "1992-04-30", "country": "DE"}).state == "ready"
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE people RENAME COLUMN country TO land")
+    changed(country={"name": "land", "aliases": ["country"]})
+    assert restore(run, 3, "born").corrected == {"name": "Cid", "land": "DE"}
+    assert edit(run, 4, {"land": "AT"}).corrected == {"id": "4", "name": "Dan, D", "born": "1992-04-30", "land": "AT"}
+    lines = b"".join(export.as_csv(run)).decode()
+    assert "2,3,2,Bob,1990-02-28,AT," in lines
+    corrections.send(run)
+    finish()
+    there = [(2, "Bob", "AT"), (3, "Cid", "DE"), (4, "Dan, D", "AT")]
+    assert query("SELECT id, name, land FROM people WHERE id > 1 ORDER BY id") == there
+
+
+def test_a_correction_whose_column_is_gone_holds_its_row_back(load: Loads) -> None:
+    run = load(PEOPLE, FILE)
+    edit(run, 3, {"name": "Cid", "country": "DE"})
+    changed(country=None)
+    with pytest.raises(Refused, match="no corrected row"):
+        corrections.send(run)
+    assert states(run)[3] == "edited"
+    cells, reject = Cells(run), run.rejects.get(row=3)
+    (error,) = cells.judge(cells.current(reject) or {})
+    assert (error["field"], error["code"], error["value"]) == ("country", "unknown-column", "DE")
+    assert restore(run, 3, "country").state == "ready"
 
 
 def test_a_run_under_way_is_left_alone(load: Loads) -> None:

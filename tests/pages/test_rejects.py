@@ -427,3 +427,18 @@ def test_a_group_leaves_what_is_mended_by_hand_alone(page: Page, load: Loads) ->
     page.click("text=Dismiss 1 row")
     page.wait_for_selector("text=1 rows are dismissed")
     assert [state(row) for row in range(1, 5)] == ["ready", "dismissed", "ready", "ready"]
+
+
+def test_a_correction_whose_column_is_gone_is_told_and_taken_back(page: Page, load: Loads) -> None:
+    from ingest.datasets import save_dataset
+
+    run = load(PEOPLE, FILE)
+    edit(run, 3, {"name": "Cid", "country": "DE"})
+    fields = [field for field in PEOPLE["schema"]["fields"] if field["name"] != "country"]
+    save_dataset({**PEOPLE, "unknownColumns": "ignore", "schema": {**PEOPLE["schema"], "fields": fields}})
+    at(page, run)
+    page.click("text=Send 1 corrected row")
+    page.wait_for_selector("text=no corrected row passes the rules yet")
+    assert "no column 'country' any more" in page.inner_text("#row-3")
+    page.get_by_label("Restore the original: country, row 3").click()
+    page.wait_for_selector("#row-3.ready")
