@@ -19,7 +19,7 @@ from migration_console.lib.errors import Problem, Refused, conflict, refuse
 from migration_console.lib.statements import quote
 
 from .admission import admit_upload
-from .amending import SLICE, check_workable, holding, judged, recheck, same_text
+from .amending import SLICE, check_workable, holding, judged, recheck
 from .bell import ring
 from .cells import BLANK, Cells, as_text, is_blank
 from .descriptor import Dialect
@@ -27,6 +27,7 @@ from .models import CORRECTION, UNSENT, Reject, Run, Status
 from .rejects import Choice, pages, save_rejects
 from .schema import Schema
 from .sheets import read_csv_lines
+from .touched import SEEN, touched
 
 Values = Mapping[str, object]
 CLAIMED = "_claimed_rejects"
@@ -57,7 +58,7 @@ def resubmit(run: Run, corrections: Mapping[int, Values], *, user: Any = None, s
     cells = sendable(run)
     rejects = _open_rejects(run, corrections)
     if sheet:
-        corrections = {reject.row: _touched(reject, corrections[reject.row], cells) for reject in rejects}
+        corrections = {reject.row: _touched(reject, corrections[reject.row], cells, user) for reject in rejects}
     rows = _rows(run, rejects, corrections, cells)
     seen = {reject.row: reject.corrected for reject in rejects}
 
@@ -207,24 +208,26 @@ def _open_rejects(run: Run, corrections: Mapping[int, Values]) -> list[Reject]:
     return list(found.values())
 
 
-def _touched(reject: Reject, values: Values, cells: Cells) -> Values:
+def _touched(reject: Reject, values: Values, cells: Cells, user: Any) -> Values:
     """Return the cells of a sheet that are not as they went out; all of them for a row that had none."""
-    now = cells.current(reject)
-    touched = {name: value for name, value in values.items() if not same_text(value, (now or {}).get(name))}
-    return {**dict.fromkeys(cells.names), **touched} if touched and now is None else touched
+    texts = {name: value for name, value in values.items() if name != SEEN}
+    new, overtaken = touched(reject, texts, cells, seen=str(values.get(SEEN) or ""), user=user)
+    if overtaken:
+        told = f"somebody has corrected row {reject.row} since the file was made; get the rejects again"
+        raise conflict("not-open", told, str(reject.row))
+    return {**dict.fromkeys(cells.names), **new} if new and cells.current(reject) is None else new
 
 
 def _rows(run: Run, rejects: list[Reject], corrections: Mapping[int, Values], cells: Cells) -> list[list[str | None]]:
     """Return the rows as they shall be, in the order of the schema's columns; Refused with every mistake."""
     rows, problems = list[list[str | None]](), list[Problem]()
     for reject in rejects:
-        values = corrections[reject.row]
+        values, now = corrections[reject.row], cells.current(reject)
+        merged: dict[str, object] = {**(now or {}), **values}
         problems += [
             Problem("unknown-column", f"the dataset has no column {name!r}", f"{reject.row}.{name}")
-            for name in values.keys() - set(cells.names)
+            for name in merged.keys() - set(cells.names)
         ]
-        now = cells.current(reject)
-        merged: dict[str, object] = {**(now or {}), **values}
         if now is None and (absent := [name for name in cells.names if name not in values]):
             missing = f"give all of it, or leave it out: {', '.join(absent)} is missing"
             message = f"row {reject.row} cannot be cut into fields; {missing}"

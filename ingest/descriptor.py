@@ -35,7 +35,7 @@ ORDERED = {"integer", "number", "date", "time", "datetime", "year", "yearmonth"}
 MEASURED = {"string", "array", "object", "any"}
 # MySQL's limit for identifiers, and names that the console adds to tables itself, or to rejects on their way out.
 NAME_LENGTH = 64
-REJECT_COLUMNS = {"_row", "_line", "_safe", "_errors", "_raw"}
+REJECT_COLUMNS = {"_row", "_line", "_safe", "_errors", "_seen", "_raw"}
 OWN_COLUMNS = {"_run", "_n", "_ok", *REJECT_COLUMNS}
 # Names that mean several columns to the columnar filter.
 WILDCARDS = re.compile(r"\*|\^.*\$|_(ok|text|ignored)[ _].*", re.DOTALL)

@@ -15,7 +15,8 @@ from .cells import Cells, marked
 from .errors import RowError
 from .models import MAX_REJECTS, Run
 from .rejects import ALL, Choice, RejectedRow, pages
-from .sheets import MAX_CELL, SAFE_MARK, safe
+from .sheets import SAFE_MARK, safe
+from .touched import SEEN, mark, sent_cell
 
 # What a sheet holds, its header left out.
 MAX_SHEET_ROWS = 1_048_575
@@ -55,8 +56,9 @@ def as_json_lines(run: Run) -> Iterator[bytes]:
 def as_csv(run: Run, choice: Choice = ALL, *, safely: bool = False) -> Iterator[bytes]:
     """Yield CSV that can be corrected and sent back: `_row`, the columns as they stand, `_errors`.
 
-    With `safely` no spreadsheet takes a cell for a formula; reading it back takes the marks away. One that
-    saves CSV drops zeros and long numbers all the same: the workbook does not.
+    In `_seen` is the mark of how they stand, so that nothing is taken back that others correct meanwhile.
+    With `safely` no spreadsheet takes a cell for a formula; reading it back takes the signs away. One that saves
+    CSV drops zeros and long numbers all the same: the workbook does not.
     """
     names, made = _names(run), safe if safely else str
     buffer = io.StringIO()
@@ -64,10 +66,11 @@ def as_csv(run: Run, choice: Choice = ALL, *, safely: bool = False) -> Iterator[
     if safely:
         buffer.write("\ufeff")  # without it Excel takes the file for one of its old encodings
     marks = [SAFE_MARK] if safely else []
-    write([made(name) for name in ["_row", "_line", *marks, *names, "_errors"]])
+    write([made(name) for name in ["_row", "_line", *marks, *names, "_errors", SEEN]])
     for line in reject_lines(run, choice):
         cells = [None if cell is None else made(cell) for cell in _cells(line, names)]
-        write([line["row"], line["line"], *["1" for _ in marks], *cells, made(sentence(line["errors"]))])
+        told = [made(sentence(line["errors"])), mark(line["corrected"])]
+        write([line["row"], line["line"], *["1" for _ in marks], *cells, *told])
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()
@@ -86,18 +89,18 @@ def as_xlsx(run: Run, choice: Choice = ALL) -> IO[bytes]:
         sheet.set_column(0, 1, 8, text)
         sheet.set_column(2, len(names) + 1, 18, text)
         sheet.set_column(len(names) + 2, len(names) + 2, 80, text)
-        for column, name in enumerate(["_row", "_line", *names, "_errors", "_raw"]):
+        for column, name in enumerate(["_row", "_line", *names, "_errors", SEEN, "_raw"]):
             sheet.write_string(0, column, name, head)
         for number, line in enumerate(reject_lines(run, choice), start=1):
             if number > MAX_SHEET_ROWS:
                 break
             bad = marked(line["errors"], names)
             cells = [str(line["row"]), str(line["line"]), *_cells(line, names), sentence(line["errors"])]
-            cells += [line.get("raw", line.get("raw_hex")) if line["values"] is None else None]
-            for column, (name, value) in enumerate(zip(["", "", *names, "", ""], cells)):
+            cells += [mark(line["corrected"]), line.get("raw", line.get("raw_hex")) if line["values"] is None else None]
+            for column, (name, value) in enumerate(zip(["", "", *names, "", "", ""], cells)):
                 style = wrong if name and name in bad else text
                 if value is not None:
-                    sheet.write_string(number, column, value[:MAX_CELL], style)
+                    sheet.write_string(number, column, sent_cell(value) or "", style)
                 elif style is wrong:
                     sheet.write_blank(number, column, None, style)
     file.seek(0)

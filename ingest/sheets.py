@@ -18,20 +18,20 @@ from typing import IO, Any, BinaryIO
 from migration_console.lib.audit import record
 from migration_console.lib.errors import Problem, Refused, refuse
 
-from .amending import EDITED, correct, holding, same_text
-from .cells import Cells
+from .amending import EDITED, correct, holding
+from .cells import Cells, Texts
 from .column import Column
 from .descriptor import REJECT_COLUMNS
 from .models import UNSENT, Reject, Run
 from .rejects import save_rejects
+from .touched import SEEN, touched
 
 MAX_BYTES = 64 << 20
 MAX_UNPACKED = 512 << 20
 # A workbook is read as a full table up to its last cell: a stray cell far outside would fill the memory.
 MAX_CELLS = 10_000_000
-# What a spreadsheet holds in a cell.
-MAX_CELL = 32_767
 SLICE = 2000
+SAMPLES = 12
 # The first column of the form whose cells no spreadsheet takes for formulas.
 SAFE_MARK = "_safe"
 RUNS = re.compile(r"'*[=+\-@\t\r\n|%＝＋－＠]")
@@ -65,15 +65,17 @@ class Found:
     passing: int = 0
     # Rows that somebody has sent or dismissed, or that are no rejects of the run.
     gone: list[int] = field(default_factory=list)
+    # Rows whose cells somebody else has corrected since the file went out.
+    overtaken: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     samples: list[tuple[int, str, str | None, str | None]] = field(default_factory=list)
 
 
-def look_at(run: Run, source: BinaryIO, name: str) -> Found:
-    """Say what a corrected file would change; nothing is written. Refused where it is no such file."""
+def look_at(run: Run, source: BinaryIO, name: str, *, user: Any = None) -> Found:
+    """Say what a user's corrected file would change; nothing is written. Refused where it is no such file."""
     cells, found = Cells(run), Found()
     for slice_ in _slices(read_lines(source, name), cells, found):
-        _take(run, slice_, cells, found, user=None)
+        _take(run, slice_, cells, found, user=user)
     return found
 
 
@@ -93,7 +95,7 @@ def _slices(lines: Iterator[Line], cells: Cells, found: Found) -> Iterator[dict[
     seen: set[int] = set()
     some: dict[int, dict[str, Any]] = {}
     for row, values in lines:
-        if unknown := values.keys() - set(cells.names):
+        if unknown := values.keys() - {*cells.names, SEEN}:
             raise refuse("unknown-column", f"the dataset has no column {min(unknown)!r}", min(unknown))
         if row in seen:
             raise refuse("row", f"row {row} is there twice", str(row))
@@ -111,37 +113,40 @@ def _slices(lines: Iterator[Line], cells: Cells, found: Found) -> Iterator[dict[
 
 def _take(run: Run, lines: dict[int, dict[str, Any]], cells: Cells, found: Found, *, user: Any) -> list[Reject]:
     """Correct rejects in memory; return those that changed."""
-    columns = {column.name: column for column in cells.schema.columns}
     there = {reject.row: reject for reject in run.rejects.filter(row__in=lines, state__in=UNSENT)}
     found.gone += sorted(lines.keys() - there.keys())
     changed = []
     for row, reject in sorted(there.items()):
-        now = cells.current(reject)
-        came = now or {}  # a row that could not be cut went out empty
-        new = {}
-        for name, value in lines[row].items():
-            text, problem = as_column_text(value, columns[name])
-            problem = problem or _shortened(text, came.get(name))
-            if problem:
-                found.problems.append(f"Row {row}, {name}: {problem}")
-            elif not _unchanged(text, came.get(name)):
-                new[name] = text
-                if len(found.samples) < 12:
-                    found.samples.append((row, name, came.get(name), text))
-        if new:
+        now, seen = cells.current(reject), str(lines[row].get(SEEN) or "")
+        new, overtaken = touched(reject, _texts(row, lines[row], now or {}, cells, found), cells, seen=seen, user=user)
+        if overtaken:
+            found.overtaken.append(row)
+        elif new:
+            found.samples += [(row, name, (now or {}).get(name), text) for name, text in new.items()]
+            # A row that could not be cut went out empty.
             base = dict(reject.corrected or {}) if now is not None else dict.fromkeys(cells.names)
             correct(reject, cells, {**base, **new}, user=user)
             found.cells += len(new)
             found.passing += reject.state == Reject.State.READY
             changed.append(reject)
+        else:
+            found.same += 1
     found.changed += len(changed)
-    found.same += len(there) - len(changed)
+    del found.samples[SAMPLES:]
     return changed
 
 
-def _unchanged(text: str | None, now: str | None) -> bool:
-    """Tell whether a cell is as it went out: cut where it was long, control characters dropped."""
-    return same_text(text, now) or same_text(text, sent_cell(now))
+def _texts(row: int, values: dict[str, Any], now: Texts, cells: Cells, found: Found) -> Texts:
+    """Return the cells of a row as text; those that nobody can understand are told, and left out."""
+    texts = {}
+    for column in cells.schema.columns:
+        if column.name in values:
+            text, problem = as_column_text(values[column.name], column)
+            if problem := problem or _shortened(text, now.get(column.name)):
+                found.problems.append(f"Row {row}, {column.name}: {problem}")
+            else:
+                texts[column.name] = text
+    return texts
 
 
 def _shortened(text: str | None, now: str | None) -> str:
@@ -151,11 +156,6 @@ def _shortened(text: str | None, now: str | None) -> str:
     return (
         f"a spreadsheet has shortened {now} to {text}; type it again in the workbook, whose cells are text, not in CSV"
     )
-
-
-def sent_cell(text: str | None) -> str | None:
-    """Return a value as a cell of a spreadsheet holds it."""
-    return None if text is None else text[:MAX_CELL]
 
 
 def as_column_text(value: Any, column: Column) -> tuple[str | None, str]:
@@ -301,7 +301,7 @@ def read_csv_lines(source: BinaryIO) -> Iterator[Line]:
 def _columns(header: list[str]) -> list[tuple[str, int]]:
     if "_row" not in header or len(set(header)) < len(header):
         raise refuse("missing-column", "the first line must name the columns, each once, _row among them")
-    return [(name, at) for at, name in enumerate(header) if name not in REJECT_COLUMNS]
+    return [(name, at) for at, name in enumerate(header) if name == SEEN or name not in REJECT_COLUMNS]
 
 
 def _row_number(cell: Any, place: str) -> int:

@@ -20,6 +20,7 @@ FLOW = [
     ["services", "ledger", "editing"],
     ["begin"],
     ["finish", "archive", "report", "admission", "bell", "corrections", "settling", "export", "fixes", "sheets"],
+    ["touched"],
     ["amending", "reckoning", "attention"],
     ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],

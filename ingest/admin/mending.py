@@ -145,7 +145,7 @@ def upload(request: HttpRequest, run: Run) -> HttpResponse:
         source, name, digest = _uploaded(request)
         # Kept only if it is the very file that was shown.
         keep = request.POST.get("seen") == digest
-        found = sheets.take(run, source, name, user=request.user) if keep else sheets.look_at(run, source, name)
+        found = (sheets.take if keep else sheets.look_at)(run, source, name, user=request.user)
         context |= {"found": found, "seen": digest, "kept": keep, "ready": home(run, state="ready")}
     except Refused as error:
         context |= {"problem": error}

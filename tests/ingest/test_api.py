@@ -192,7 +192,7 @@ def test_rejects_go_out_and_come_back_as_csv(people: Client) -> None:
     run = upload(people)
     table = people("GET", f"/runs/{run.pk}/rejects?format=csv").getvalue().decode()
     head, first, _, end = table.split("\r\n")
-    assert (head, end) == ("_row,_line,id,name,born,balance,_errors", "")
+    assert (head, end) == ("_row,_line,id,name,born,balance,_errors,_seen", "")
     assert first.startswith("2,3,x,Bob,1990-02-30,1,id: “x” is not a whole number.")
     better = table.replace(",x,", ",2,").replace("1990-02-30,1", "1990-02-28,1").replace("2.345", "2.34")
     better = better.replace("3,4,3,,", '3,4,3,"C, D",')

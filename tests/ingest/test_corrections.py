@@ -341,6 +341,8 @@ def test_a_correction_whose_column_is_gone_holds_its_row_back(load: Loads) -> No
     cells, reject = Cells(run), run.rejects.get(row=3)
     (error,) = cells.judge(cells.current(reject) or {})
     assert (error["field"], error["code"], error["value"]) == ("country", "unknown-column", "DE")
+    with pytest.raises(Refused, match="no column 'country'"):
+        corrections.resubmit(run, {3: {"born": None}})
     assert restore(run, 3, "country").state == "ready"
 
 

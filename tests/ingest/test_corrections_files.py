@@ -1,5 +1,6 @@
 """Rejects that leave as a spreadsheet, are corrected there, and come back."""
 
+import csv
 import io
 import random
 import re
@@ -13,17 +14,19 @@ from typing import Any
 
 import pytest
 import xlsxwriter
+from django.contrib.auth import get_user_model
 from hypothesis import given
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from ingest import corrections, export
+from ingest.amending import edit
 from ingest.descriptor import FieldDescriptor
 from ingest.models import Run
 from ingest.rejects import Choice
 from ingest.sheets import SAFE_MARK, look_at, safe, take, unsafe
 from ingest.sweeper import unfinished, work_off
-from migration_console.lib.errors import Refused
+from migration_console.lib.errors import Conflict, Refused
 from tests.conftest import Loads, query
 
 SOFFICE = shutil.which("soffice")
@@ -171,8 +174,6 @@ def test_csv_for_excel_runs_nothing_and_comes_back_unharmed(load: Loads) -> None
     assert b",'=cmd" in data
     assert look_at(run, io.BytesIO(data), "safe.csv").changed == 0
     # Excel of a German machine saves it with semicolons.
-    import csv
-
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=";").writerows(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
     better = text.getvalue().replace(";x;", ";9;")
@@ -200,6 +201,66 @@ def test_our_own_columns_are_no_names_of_fields(load: Loads) -> None:
     for name in {*ours, SAFE_MARK}:
         with pytest.raises(ValueError, match="reserved"):
             FieldDescriptor.model_validate({"name": name})
+
+
+def as_csv_file(rows: list[list[Any]]) -> io.BytesIO:
+    """Return CSV as a script writes it."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return io.BytesIO(text.getvalue().encode())
+
+
+@pytest.mark.parametrize("file", [written, as_csv_file])
+def test_what_others_correct_meanwhile_is_not_taken_back(load: Loads, file: Any) -> None:
+    ann, bob = [get_user_model().objects.create_user(name) for name in ("ann", "bob")]
+    run = load(ORDERS, FILE + "1,2\n")
+    edit(run, 2, {"n": "20"}, user=bob)
+    rows = book(run)
+    at = {name: rows[0].index(name) for name in ("n", "note")}
+    # Bob mends row 1 after it has gone out to Ann, row 2 a second time, and fills in what could not be cut.
+    edit(run, 1, {"n": "11"}, user=bob)
+    edit(run, 2, {"n": "21", "note": "bob's"}, user=bob)
+    edit(run, 4, {"id": "4444444444444444", "zip": "44444"}, user=bob)
+    was = list(run.rejects.order_by("row").values_list("corrected", flat=True))
+    assert take(run, file(rows), "untouched", user=ann).changed == 0
+    rows[1][at["note"]] = "ann's"
+    rows[3][at["n"]] = "33"
+    found = take(run, file(rows), "x", user=ann)
+    # What row 2 was when it went out, nobody can tell from its mark.
+    assert (found.changed, found.overtaken, found.same) == (2, [2], 1)
+    assert run.rejects.get(row=1).corrected == {"n": "11", "note": "ann's"}
+    assert [run.rejects.get(row=row).corrected for row in (2, 4)] == [was[1], was[3]]
+    # The same file once more: her own cells she may change again, Bob's she does not know.
+    rows[3][at["n"]] = "34"
+    rows[2][at["n"]] = "22"
+    edit(run, 1, {"note": "bob's"}, user=bob)
+    rows[1][at["note"]] = "ann's again"
+    found = take(run, file(rows), "x", user=ann)
+    assert (found.changed, found.overtaken, found.same) == (1, [1, 2], 1)
+    assert [(run.rejects.get(row=row).corrected or {})["n"] for row in (1, 2, 3)] == ["11", "21", "34"]
+    assert look_at(run, file(rows), "x", user=ann).overtaken == [1, 2]
+
+
+def test_without_a_mark_a_cell_as_it_came_is_untouched(load: Loads) -> None:
+    run = load(ORDERS, FILE)
+    edit(run, 1, {"n": "11"})
+    edit(run, 3, {"n": "13"})
+    found = take(run, io.BytesIO(b"_row,n\n1,x\n2,22\n3,33\n"), "x.csv")
+    assert (found.changed, found.same, found.overtaken) == (2, 1, [])
+    assert [run.rejects.get(row=row).corrected for row in (1, 2, 3)] == [{"n": "11"}, {"n": "22"}, {"n": "33"}]
+
+
+def test_a_script_does_not_take_back_what_is_corrected_meanwhile(load: Loads) -> None:
+    run = load(ORDERS, FILE)
+    lines = b"".join(export.as_csv(run)).replace(b",x,", b",1,")
+    edit(run, 1, {"n": "11"})
+    rows = corrections.read_csv(io.BytesIO(lines), 10)
+    with pytest.raises(Conflict, match="row 1 since"):
+        corrections.resubmit(run, rows, sheet=True)
+    del rows[1]
+    edit(run, 2, {"n": "2", "note": "hers"})
+    corrections.resubmit(run, rows, sheet=True)
+    assert run.rejects.get(row=2).corrected == {"n": "2", "note": "hers"}
 
 
 def test_rows_that_are_gone_are_named_and_left_out(load: Loads) -> None:

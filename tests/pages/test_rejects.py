@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 from python_calamine import CalamineWorkbook
 
-from ingest.amending import edit
+from ingest.amending import edit, restore
 from ingest.models import Reject, Run
 from ingest.sweeper import unfinished, work_off
 from tests.conftest import Loads, query
@@ -263,6 +263,11 @@ def test_out_as_excel_and_back(page: Page, load: Loads, tmp_path: Path) -> None:
     page.click("text=Show what would change")
     page.wait_for_selector("text=2 cells in 1 row would change")
     assert state(2) == "open"
+    edit(run, 2, {"id": "22"})
+    page.click("text=Show what would change")
+    page.wait_for_selector("text=somebody has corrected them after this file went out: row 2")
+    restore(run, 2)
+    page.click("text=Show what would change")
     page.click("text=Correct 1 row")
     page.wait_for_selector("text=1 row corrected")
     assert state(2) == "ready"
