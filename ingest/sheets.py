@@ -1,18 +1,14 @@
 """Corrected rejects as a spreadsheet brings them back: .xlsx or CSV, compared with what stands; only changes count.
 
-Excel and LibreOffice keep the text cells that we sent. What somebody retyped may be a number or a date by then:
-it becomes the text that the column's rules expect, where that is certain; 16 digits in a number cell are not.
+Excel and LibreOffice keep the text cells that we sent; what somebody has retyped may be a number or a date: retyped.py.
 """
 
 import csv
 import io
-import math
 import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import IO, Any, BinaryIO
 
 from migration_console.lib.audit import record
@@ -20,10 +16,10 @@ from migration_console.lib.errors import Problem, Refused, refuse
 
 from .amending import EDITED, correct, holding
 from .cells import Cells, Texts
-from .column import Column
 from .descriptor import REJECT_COLUMNS
 from .models import UNSENT, Reject, Run
 from .rejects import save_rejects
+from .retyped import as_column_text
 from .touched import SEEN, touched
 
 MAX_BYTES = 64 << 20
@@ -156,40 +152,6 @@ def _shortened(text: str | None, now: str | None) -> str:
     return (
         f"a spreadsheet has shortened {now} to {text}; type it again in the workbook, whose cells are text, not in CSV"
     )
-
-
-def as_column_text(value: Any, column: Column) -> tuple[str | None, str]:
-    """Return a cell as text for its column, and what is wrong with it."""
-    kind, given = column.field.type, column.field
-    if value is None or value == "":
-        return None, ""
-    if isinstance(value, str):
-        return value, ""
-    if isinstance(value, bool):
-        words = (given.true_values if value else given.false_values) if kind == "boolean" else [str(value).lower()]
-        return words[0], ""
-    if isinstance(value, int | float):
-        return _number_text(value, column)
-    if isinstance(value, datetime) and (kind == "date" or value.time() == time()) and kind != "datetime":
-        value = value.date() if value.time() == time() else value
-    if isinstance(value, timedelta):
-        value = (datetime.min + value).time() if timedelta() <= value < timedelta(days=1) else value
-    formats = given.formats or ([] if given.format in {"default", "any"} else [given.format])
-    fits = isinstance(value, {"date": date, "datetime": datetime, "time": time}.get(kind, ()))
-    if formats and fits and isinstance(value, date | time):
-        return value.strftime(formats[0]), ""
-    return value.isoformat() if isinstance(value, date | time) else str(value), ""
-
-
-def _number_text(value: float, column: Column) -> tuple[str | None, str]:
-    if not math.isfinite(value):
-        return None, f"the cell holds {value}, which is no number; type what is meant"
-    number = Decimal(repr(value))
-    if abs(number) >= 10**15:
-        told = f"{number:f} came as a number, and spreadsheets keep 15 digits of a number; format the cell as text"
-        return None, told
-    text = f"{number.normalize():f}" if number else "0"
-    return text.replace(".", column.field.decimal_char) if column.field.type == "number" else text, ""
 
 
 def read_lines(source: BinaryIO, name: str) -> Iterator[Line]:

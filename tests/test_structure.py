@@ -29,7 +29,7 @@ FLOW = [
     ["rejects", "survey"],
     ["models"],
     ["validation", "header", "checking"],
-    ["accept", "rows", "stream"],
+    ["accept", "retyped", "rows", "stream"],
     ["reader", "schema"],
     ["column", "handwritten"],
     ["text"],
@@ -72,7 +72,7 @@ WITHOUT_DJANGO = [
     "text",
     "descriptor",
 ]
-WITHOUT_DJANGO += ["patterns", "errors", "header", "survey", "handwritten", "checking", "preview", "changes"]
+WITHOUT_DJANGO += ["patterns", "retyped", "errors", "header", "survey", "handwritten", "checking", "preview", "changes"]
 
 
 def imports(path: Path) -> set[str]:

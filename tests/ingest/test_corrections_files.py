@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import zipfile
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,15 @@ def written(rows: list[list[Any]]) -> io.BytesIO:
     file = io.BytesIO()
     with xlsxwriter.Workbook(file) as made:
         sheet, day = made.add_worksheet("rejects"), made.add_format({"num_format": "yyyy-mm-dd"})
+        moment = made.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        clock = made.add_format({"num_format": "hh:mm:ss"})
         for number, row in enumerate(rows):
             for column, cell in enumerate(row):
-                if isinstance(cell, date):
+                if isinstance(cell, datetime):
+                    sheet.write_datetime(number, column, cell, moment)
+                elif isinstance(cell, time):
+                    sheet.write_datetime(number, column, cell, clock)
+                elif isinstance(cell, date):
                     sheet.write_datetime(number, column, datetime(cell.year, cell.month, cell.day), day)
                 elif isinstance(cell, bool):
                     sheet.write_boolean(number, column, cell)
@@ -137,6 +143,58 @@ def test_what_is_typed_into_a_cell_is_understood(load: Loads, column: str, typed
     rows[1][rows[0].index(column)] = typed
     assert take(run, written(rows), "x.xlsx").changed == 1
     assert run.rejects.get(row=1).corrected == {column: text}
+
+
+MOMENTS: dict[str, Any] = {
+    "name": "moments",
+    "schema": {
+        "fields": [
+            {"name": "n", "type": "integer"},
+            {"name": "day", "type": "date"},
+            {"name": "short", "type": "date", "format": "%d.%m.%y"},
+            {"name": "either", "type": "date", "formats": ["%d.%m.%y", "%d.%m.%Y"]},
+            {"name": "moment", "type": "datetime"},
+            {"name": "minute", "type": "datetime", "format": "%d.%m.%Y %H:%M"},
+            {"name": "second", "type": "datetime", "formats": ["%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"]},
+            {"name": "local", "type": "datetime", "timezone": "Europe/Berlin"},
+            {"name": "clock", "type": "time", "format": "%H:%M"},
+        ]
+    },
+}
+MIDNIGHT = datetime(2024, 1, 31)
+LATE = datetime(2024, 1, 31, 22, 15, 30)
+
+
+@pytest.mark.parametrize(
+    ("column", "typed", "text"),
+    [
+        ("short", date(2024, 3, 1), "01.03.24"),
+        ("short", date(1950, 3, 1), None),
+        ("either", date(1950, 3, 1), "01.03.1950"),
+        ("day", MIDNIGHT, "2024-01-31"),
+        ("day", LATE, None),
+        ("moment", MIDNIGHT, "2024-01-31T00:00:00"),
+        ("moment", date(2024, 1, 31), "2024-01-31T00:00:00"),
+        ("moment", LATE, "2024-01-31T22:15:30"),
+        ("minute", date(2024, 1, 31), "31.01.2024 00:00"),
+        ("minute", LATE.replace(second=0), "31.01.2024 22:15"),
+        ("minute", LATE, None),
+        ("second", LATE, "31.01.2024 22:15:30"),
+        ("local", LATE, "2024-01-31T22:15:30"),
+        ("local", datetime(2024, 3, 31, 2, 30), "2024-03-31T02:30:00"),
+        ("clock", time(22, 15), "22:15"),
+        ("clock", time(22, 15, 30), None),
+        ("day", time(22, 15), None),
+    ],
+)
+def test_a_moment_comes_back_as_it_was_typed_or_is_told(load: Loads, column: str, typed: Any, text: str | None) -> None:
+    names = [field["name"] for field in MOMENTS["schema"]["fields"]]
+    run = load(MOMENTS, f"{','.join(names)}\nx{',' * (len(names) - 1)}\n")
+    rows = book(run)
+    rows[1][rows[0].index(column)] = typed
+    found = take(run, written(rows), "x.xlsx")
+    assert run.rejects.get().corrected == ({column: text} if text else None)
+    assert [told[: len(column) + 7] for told in found.problems] == ([] if text else [f"Row 1, {column}"])
 
 
 def test_sixteen_digits_in_a_number_cell_are_refused_not_guessed(load: Loads) -> None:
