@@ -13,6 +13,12 @@ SYNONYMS |= {"DOUBLE PRECISION": "DOUBLE", "REAL": "DOUBLE", "CHARACTER": "CHAR"
 OTHERS = {"DECIMAL", "FLOAT", "DOUBLE", "BIT", "CHAR", "VARCHAR", "ENUM", "SET", "JSON"}
 TEMPORAL = {"DATE", "TIME", "DATETIME", "TIMESTAMP", "YEAR"}
 KNOWN = {*INTEGER_BITS, *TEXT_BYTES, *BINARY, *OTHERS, *TEMPORAL}
+# What a column of these does to values that are written as another type's.
+CHANGING = {
+    "CHAR": "drops the spaces at the end of a text",
+    "BINARY": "fills bytes up with zeros",
+    "BIT": "takes the digits of a number for bytes",
+}
 CHARSETS = {"utf8mb4", "utf8mb3", "latin1", "ascii"}
 
 PATTERN = re.compile(
@@ -132,6 +138,8 @@ def narrower(have: SqlType, need: SqlType) -> str:
     """Say why a column of type `have` cannot hold every value of type `need`; '' when it can."""
     if have == need or (have.sql == need.sql):
         return ""
+    if have.base in CHANGING and have.base != need.base:
+        return f"{have.sql} {CHANGING[have.base]} (say so with sqlType: {have.sql}, or make the column {need.sql})"
     if need.integer_range is not None:
         return _narrower_integer(have, need)
     if need.base == "DECIMAL":
@@ -180,6 +188,8 @@ def _narrower_binary(have: SqlType, need: SqlType) -> str:
     def room(kind: SqlType) -> int:
         return BLOB_BYTES.get(kind.base) or kind.length or 0
 
+    if have.base == "BINARY":
+        return f"{have.sql} {CHANGING['BINARY']}; {need.sql} is needed"
     return "" if have.base in BINARY and room(have) >= room(need) else f"{have.sql} is narrower than {need.sql}"
 
 
