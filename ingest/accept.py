@@ -6,7 +6,6 @@ Columns whose rules have no columnar form are judged once a distinct value, by t
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from .column import Column
 from .schema import Schema
+from .text import PARSERS
 
 CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F\x{80}-\x{9F}]"
 Judged = tuple[pl.Expr, pl.Expr]  # accepted (Boolean), canonical text (String)
@@ -157,7 +157,7 @@ def _date(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
     day = raw.str.to_date("%Y-%m-%d", strict=False)
     ok = raw.str.contains(DAY + "$") & day.is_not_null()
     for limit, compare in _limits(column):
-        ok &= compare(day, date.fromisoformat(limit))
+        ok &= compare(day, limit)
     return ok, raw
 
 
@@ -180,18 +180,19 @@ def _datetime(column: Column, raw: pl.Expr, _plain: bool) -> Judged | None:
     if limits := _limits(column):
         moment = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
         for limit, compare in limits:
-            ok &= compare(moment, datetime.fromisoformat(limit))
+            ok &= compare(moment, limit)
     return ok, text
 
 
-def _limits(column: Column) -> list[tuple[str, Callable[[pl.Expr, Any], pl.Expr]]]:
-    """Return a date's limits by strict comparison, equality left to the model."""
+def _limits(column: Column) -> list[tuple[Any, Callable[[pl.Expr, Any], pl.Expr]]]:
+    """Return a date's limits as the model has them, in UTC; by strict comparison, equality left to the model."""
     rules = column.field.constraints
     pairs: list[tuple[object, Callable[[pl.Expr, Any], pl.Expr]]] = [
         (rules.minimum, lambda value, limit: value > limit),
         (rules.maximum, lambda value, limit: value < limit),
     ]
-    return [(str(limit).removesuffix("Z"), compare) for limit, compare in pairs if limit is not None]
+    parse = PARSERS[column.field.type]
+    return [(parse(str(limit), column.field), compare) for limit, compare in pairs if limit is not None]
 
 
 FORMS: dict[str, Callable[[Column, pl.Expr, bool], Judged | None]] = {

@@ -37,6 +37,9 @@ FIELDS: list[dict[str, Any]] = [
     {"type": "datetime"},
     {"type": "datetime", "sqlType": "TIMESTAMP"},
     {"type": "datetime", "sqlType": "DATETIME", "timezone": "Europe/Berlin"},
+    {"type": "datetime", "timezone": "Europe/Berlin", "constraints": {"maximum": "2024-01-01T00:00:00"}},
+    {"type": "datetime", "timezone": "America/New_York", "constraints": {"minimum": "2024-01-01T00:00:00"}},
+    {"type": "datetime", "constraints": {"maximum": "2024-01-01T00:00:00+02:00"}},
     {"type": "time"},
     {"type": "year"},
     {"type": "object"},
@@ -49,6 +52,7 @@ ODD: list[str | None] = [
     "NA", "NULL", "\\N", "\xa05", "5\u2003", "\x1c5", "2024-02-29", "2024-02-30", "2023-02-29",
     "0000-00-00", "0999-12-31", "+2024-01-01", "2024-1-1", "24-01-01", "31/12/2024",
     "2024-01-01T00:00:00", "2024-01-01 00:00:00Z", "2024-01-01T24:00:00", "2024-01-01T23:59:60",
+    "2023-12-31T23:30:00Z", "2023-12-31T22:30:00Z", "2024-01-01T02:00:00Z", "2024-01-01T07:00:00Z",
     "1970-01-01T00:00:00Z", "2038-01-19T03:14:08Z", "2024-03-31T02:30:00", "2024-01-01T00:00:00.5Z",
     "2024-01-01T00:00:00+02:00", "23:59:59", "2024", "{}", '{"a":1}', "[]", "1e400", "-1.5", "1.23E+12",
     "²", "Ⅷ", "ａ", "ﬁ", "\ufeff1", "1\n", "a\nb",
@@ -124,7 +128,8 @@ def test_the_filter_accepts_what_plain_files_hold() -> None:
         "abc",
     ]
     plain += ["x", "x", "x", "2024-02-28", "2024-02-28", "31/12/2024", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"]
-    plain += ["2024-01-01T00:00:00Z", "23:59:59", "2024", "{}"]
+    plain += ["2024-01-01T00:00:00Z"]
+    plain += ["2023-12-31T22:59:59Z", "2024-01-01T05:00:01Z", "2023-12-31T21:59:59Z", "23:59:59", "2024", "{}"]
     for schema, value in zip(SCHEMAS, plain, strict=True):
         assert check(schema, [value]) == 1, schema.columns[0].field
 
