@@ -197,7 +197,8 @@ class Scanner:
             return self._whole_lines(data, stop, final) and self.clean(data, start, stop)
 
         def after(start: int) -> int:
-            return data.find(b"\n", start + SLICE, end) + 1 or end
+            # Old files have lines that end in CR alone; without a cut a whole block would go the slow way at once.
+            return data.find(b"\n", start + SLICE, end) + 1 or data.find(b"\r", start + SLICE, end) + 1 or end
 
         position = run = 0
         while position < end:

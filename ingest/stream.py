@@ -19,6 +19,8 @@ MAX_RATIO = 100
 # Below this size a high ratio harms nobody.
 RATIO_FROM = 10 << 20
 CHUNK = 1 << 20
+# Of gzip less at a time: what is left behind the end of a member is copied, and a file may have a million of them.
+PACKED = 1 << 14
 
 Read = Callable[[int], bytes]
 
@@ -60,7 +62,7 @@ class Gunzip:
         """Return up to size bytes of the gunzipped stream."""
         while not self.over:
             if not self.waiting:
-                self.waiting = self.source.read(CHUNK)
+                self.waiting = self.source.read(PACKED)
                 self.taken += len(self.waiting)
                 if not self.waiting:
                     self._finish()

@@ -1,13 +1,16 @@
 """Bytes to records: strict, resynchronised, and the same whatever the blocks and whichever the road."""
 
+import gzip
 import io
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.reader import Layout, Scanner, Span
+from ingest.reader import SLICE, STRICT, Layout, Scanner, Span
 from ingest.rows import to_rows
+from ingest.stream import decoded
 from migration_console.lib.errors import Refused
 
 LINES = st.lists(st.sampled_from(["a", "bc", ",", ",,", '"', '""', "\n", "\r\n", "\r", "\x00", "é", " "]), max_size=25)
@@ -107,3 +110,18 @@ def test_lines_count_line_ends_inside_quotes() -> None:
 
 def test_without_a_quote_character_quotes_are_text() -> None:
     assert records(spans(b'"a,b"\n', 8, Layout(quote=None))) == [['"a', 'b"']]
+
+
+def test_a_file_of_lone_carriage_returns_is_read_in_stretches() -> None:
+    found = spans(b"1,2\r" * (1 << 19), 4 << 20)
+    assert max(len(span.data) for span in found) <= STRICT + SLICE + 4
+    assert sum(span.count for span in found) == 1 << 19
+
+
+def test_a_million_empty_members_cost_no_more_than_their_bytes() -> None:
+    member = gzip.compress(b"", mtime=0)
+    packed = member * 300_000 + gzip.compress(b"id\n1\n")
+    began = time.process_time()
+    stream = decoded(io.BytesIO(packed), gzip=True, encoding="utf-8", max_bytes=1 << 20)
+    assert stream.read(1 << 20) == b"id\n1\n"
+    assert time.process_time() - began < 6
