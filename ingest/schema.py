@@ -132,6 +132,7 @@ def compile_schema(data: object) -> Schema:
         problems += [
             Problem("descriptor", f"{name!r} is not in both the model and fields", "/model") for name in unknown
         ]
+        columns = tuple(_with_default(column, base) for column in columns)
     if problems:
         raise Refused(problems)
     model, attributes = _model_over(base, columns) if base else _model(descriptor.name, columns)
@@ -278,13 +279,24 @@ def _model(name: str, columns: tuple[Column, ...]) -> tuple[type[BaseModel], tup
     return create_model(name, __config__=config, **fields), attributes
 
 
+def _with_default(column: Column, base: type[BaseModel]) -> Column:
+    """Return a column whose empty field means what the hand-written model says of a missing one."""
+    info = base.model_fields.get(column.name)
+    if info is None or column.default is not None or info.is_required() or info.default_factory is not None:
+        return column
+    return replace(column, default=info.default)
+
+
 def _model_over(base: type[BaseModel], columns: tuple[Column, ...]) -> tuple[type[BaseModel], tuple[str, ...]]:
     """Return a hand-written model whose fields read text by our rules first; its own rules follow."""
     fields: dict[str, Any] = {}
     for column in columns:
         info = base.model_fields[column.name]
         fields[column.name] = (Annotated[info.annotation, BeforeValidator(column.convert), *info.metadata], info)
-    model = create_model(base.__name__, __base__=base, **fields)
+    # Rows come by column, which is the attribute's name, whatever else the model is called by elsewhere.
+    config = {"model_config": ConfigDict(populate_by_name=True), "__module__": base.__module__}
+    by_name: type[BaseModel] = type(base.__name__, (base,), config)
+    model = create_model(base.__name__, __base__=by_name, **fields)
     return model, tuple(column.name for column in columns)
 
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import re
-import uuid
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -27,6 +27,14 @@ YEAR_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 DURATION = re.compile(
     r"-?P(?=[0-9T])([0-9]+Y)?([0-9]+M)?([0-9]+W)?([0-9]+D)?(T(?=[0-9])([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?"
 )
+# Around a number: brackets, dashes, other digits, fractions, signs of arithmetic.
+CHANGES_VALUE = {"Ps", "Pe", "Pi", "Pf", "Pd", "Nd", "Nl", "No", "Sm"}
+NUMERIC = "0123456789.,"
+UUID = re.compile(
+    r"(?P<open>\{)?(?:urn:uuid:)?(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?(open)\})"
+)
+# Numbers that follow each other without a sign between them.
+TOUCHING = re.compile(r"%[dmyYHMSjIf]%[dmyYHMSjIf]")
 EMAIL = re.compile(r"[^@\s\"]+@[^@\s.\"]+(\.[^@\s.\"]+)+")
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]+")
 
@@ -48,7 +56,7 @@ def shown(text: object) -> str:
 def plain_number(text: str, field: FieldDescriptor) -> str:
     """Return a number's text with a point and no group separators, checking that the groups are whole."""
     if not field.bare_number:
-        text = re.sub(r"^[^0-9.,+-]+|[^0-9.,]+$", "", text)
+        text = _without_words(text)
     if field.group_char and field.group_char in text:
         whole, mark, rest = text.partition(field.decimal_char)
         if not re.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{re.escape(field.group_char)}[0-9]{{3}})+", whole):
@@ -57,6 +65,20 @@ def plain_number(text: str, field: FieldDescriptor) -> str:
     if field.decimal_char != ".":
         text = text.replace(".", "?").replace(field.decimal_char, ".")
     return text
+
+
+def _without_words(text: str) -> str:
+    """Return a number's text without what stands before and behind it, such as a currency; no number where that
+    could change its value: a bracket or a dash at the end may be a sign, x behind 12e3 makes that no power of ten.
+    """
+    first, last = 0, len(text)
+    while first < last and text[first] not in NUMERIC + "+-":
+        first += 1
+    while last > first and text[last - 1] not in NUMERIC:
+        last -= 1
+    around = text[:first] + text[last:]
+    doubtful = any(unicodedata.category(sign) in CHANGES_VALUE for sign in around)
+    return f"?{text}" if doubtful or (around and "e" in text[first:last].lower()) else text[first:last]
 
 
 def parse_integer(text: str, field: FieldDescriptor) -> int:
@@ -169,10 +191,18 @@ def by_format(text: str, formats: list[str], code: str) -> datetime:
     if text.isascii() and text == text.strip():
         for pattern in formats:
             try:
-                return datetime.strptime(text, pattern)
+                found = datetime.strptime(text, pattern)
             except ValueError:
                 continue
+            if not TOUCHING.search(pattern) or _is_written(text, found, pattern):
+                return found
     raise Bad(code, f"{shown(text)} is not of the form {' or '.join(formats)}.")
+
+
+def _is_written(text: str, moment: datetime, pattern: str) -> bool:
+    """Tell whether a moment is written like this: a digit that is left out makes another day of %d%m%Y."""
+    written = moment.strftime(pattern)
+    return text == written or (pattern.endswith("%f") and text.rstrip("0") == written.rstrip("0"))
 
 
 def parse_year(text: str, _field: FieldDescriptor) -> int:
@@ -284,11 +314,8 @@ def parse_string(text: str, field: FieldDescriptor) -> str | bytes:
         raise Bad("not-an-email", f"{shown(text)} is not an e-mail address.")
     if field.format == "uri" and not URI.fullmatch(text):
         raise Bad("not-a-uri", f"{shown(text)} is not a full address.")
-    if field.format == "uuid":
-        try:
-            uuid.UUID(text)
-        except ValueError:
-            raise Bad("not-a-uuid", f"{shown(text)} is not a UUID.") from None
+    if field.format == "uuid" and not UUID.fullmatch(text):
+        raise Bad("not-a-uuid", f"{shown(text)} is not a UUID.")
     return text
 
 

@@ -29,3 +29,10 @@ class Booking(BaseModel):
         if self.leaves < self.arrives:
             raise ValueError("leaves is before arrives")
         return self
+
+
+class Ticket(BaseModel):
+    """A model with a default, and a name of its own for a column."""
+
+    id: int = Field(alias="ID")
+    status: str = Field("new", max_length=20)
