@@ -9,13 +9,14 @@ from migration_console.lib.progress import Progress
 
 from .models import Backup, Restore
 from .sweeper import work_off
+from .working import AGAIN
 
-WAIT_SECONDS = 1.0
+WAIT_SECONDS, LONGEST_WAIT = 1.0, 60.0
 
 
 def finish(work: Backup | Restore, progress: Progress) -> Backup | Restore:
     """Work in this process until the end; where something must be waited for, say so once and wait."""
-    said = ""
+    said, pause = "", WAIT_SECONDS
     while True:
         work = work_off(work, progress)
         if work.status not in work.OPEN:
@@ -23,7 +24,9 @@ def finish(work: Backup | Restore, progress: Progress) -> Backup | Restore:
         if work.waiting_for != said:
             said = work.waiting_for
             print(f"waiting for {said or 'the worker that holds it'}", file=sys.stderr, flush=True)
-        time.sleep(WAIT_SECONDS)
+        # What has failed begins again from its start: each time it is left alone for longer.
+        pause = min(2 * pause, LONGEST_WAIT) if said.startswith(AGAIN) else WAIT_SECONDS
+        time.sleep(pause)
 
 
 def size(count: int) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -107,7 +108,7 @@ def try_out(pk: int, progress: Progress = no_progress) -> DryRun:
     """Find out what a restore would change; a dry run that was interrupted begins again."""
     seen = DryRun.objects.select_related("backup").get(pk=pk)
     if seen.status in DryRun.OPEN and seen.claim():
-        with seen.holding() as heartbeat, failures(seen, lambda status, why: _end(seen, status, why)):
+        with seen.holding() as heartbeat, failures(seen, heartbeat, partial(_end, seen)):
             _try_out(seen, heartbeat, progress)
     seen.refresh_from_db()
     return seen

@@ -63,7 +63,7 @@ class PartWriter:
         )
 
     def _begin(self) -> None:
-        self.file = tempfile.TemporaryFile(prefix="console-part-")  # noqa: SIM115  # closed by finish
+        self.file = tempfile.TemporaryFile(prefix="console-part-")  # noqa: SIM115  # closed by close
         self.sha256, self.size, self.rows = hashlib.sha256(), 0, 0
         self.header = Header(self.schema, self.order.codec, os.urandom(16))
         self._append(header_bytes(self.header), 0)
@@ -84,9 +84,14 @@ class PartWriter:
         name = f"part-{self.number:03d}-{len(self.parts) + 1:04d}.avro"
         self.file.seek(0)
         lake().put(f"{self.order.prefix}/{name}", self.file)
-        self.file.close()
-        self.file = None
+        self.close()
         self.parts.append(Part(name, self.rows, self.size, self.sha256.hexdigest()))
+
+    def close(self) -> None:
+        """Let the temporary file go."""
+        if self.file is not None:
+            self.file.close()
+        self.file = None
 
 
 def dump(connection: BaseDatabaseWrapper, order: Order, tell: Tell, before_manifest: Callable[[], None]) -> Manifest:
@@ -148,10 +153,13 @@ def _write_parts(order: Order, source: Source, sessions: Sequence[Session], tell
 
     def one(session: Session, number: int, where: str, meter: Meter) -> tuple[list[Part], Digest]:
         writer, digest = PartWriter(order, source, number), Digest()
-        for block in blocks(session, source.table, source.columns, where):
-            digest.add(block)
-            meter.add(block.count, writer.write(block))
-        writer.finish()
+        try:
+            for block in blocks(session, source.table, source.columns, where):
+                digest.add(block)
+                meter.add(block.count, writer.write(block))
+            writer.finish()
+        finally:
+            writer.close()
         return writer.parts, digest
 
     results = over_ranges(sessions, source.table, source.cut_by, one, tell)

@@ -253,8 +253,13 @@ class Restore(Work):
         self.refresh_from_db()
 
     def end(self, status: RestoreStatus, **fields: Any) -> bool:
-        """Bring an open restore to an end; False where another worker has taken over, or did so already."""
-        return self.conclude(self.OPEN, status=status, **fields)
+        """Bring an open restore to an end; False where another worker has taken over, or did so already.
+
+        Once its table is swapped it only ends done: before the ledger knows, nothing else would be true.
+        """
+        done = status == RestoreStatus.DONE
+        before = [name for name in self.OPEN if done or name != RestoreStatus.SWAPPED]
+        return self.conclude(before, status=status, **fields)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what commands and REST show of a restore."""

@@ -47,7 +47,7 @@ def check(pk: int, progress: Progress = no_progress) -> Backup:
             if status != BackupStatus.CANCELLED:  # whoever cancelled it wants it no more; nothing was proved
                 _checked(backup, wanted, problems)
 
-        with backup.holding() as heartbeat, failures(backup, end):
+        with backup.holding() as heartbeat, failures(backup, heartbeat, end):
             end("", _check(backup, wanted, heartbeat, progress))
     backup.refresh_from_db()
     return backup

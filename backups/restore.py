@@ -21,7 +21,17 @@ from .manifest import Manifest
 from .meter import Tell
 from .models import Restore, RestoreStatus
 from .sessions import open_snapshots
-from .shadow import REPLACED, RESTORING, SHADOW, check_parents, check_shadow, drop_tables, fill_shadow, make_shadow
+from .shadow import (
+    REPLACED,
+    RESTORING,
+    SHADOW,
+    check_parents,
+    check_shadow,
+    drop_tables,
+    fill_shadow,
+    make_shadow,
+    parent_keys,
+)
 from .source import describe
 
 
@@ -89,6 +99,7 @@ def fill(restore: Restore, manifest: Manifest, tell: Tell) -> str:
     shadow, readers = shadow_name(restore), settings.BACKUP_READERS
     drop_shadows(restore)
     make_shadow(restore.table, manifest, shadow, f"r{restore.pk}")
+    parent_keys(shadow)
     fill_shadow(manifest, restore.backup.prefix, shadow, tell, readers)
     restore.step(RestoreStatus.CHECKING, rows=manifest.rows, bytes=manifest.size)
     check_shadow(manifest, shadow, lambda _rows, _bytes: tell(manifest.rows, manifest.size), readers)
@@ -156,6 +167,21 @@ def has_swapped(restore: Restore) -> bool:
         return read_definition(connection, replaced_name(restore)) is not None
     gone = read_definition(connection, restore.shadow) is None
     return gone and read_definition(connection, restore.table) is not None
+
+
+def call_off(restore: Restore) -> bool:
+    """Make sure that no RENAME of a restore can come any more; False where one has."""
+    if has_swapped(restore):
+        return False
+    try:
+        with connection.cursor() as cursor:
+            # A worker that was taken over may be at the RENAME still: either it finds no shadow, or we find none.
+            cursor.execute(f"DROP TABLE {quote(restore.shadow)}")
+    except DatabaseError as error:
+        if engine(connection).is_transient(error):
+            raise
+        return not has_swapped(restore)
+    return True
 
 
 def tell_ledger(restore: Restore, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """Restores, from the request to the last trace of the shadow table; and the files that are loaded again."""
 
 import re
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -18,9 +19,11 @@ from migration_console.numbers import number
 from .bell import ring
 from .errors import Damaged
 from .manifest import Manifest
+from .meter import Tell
 from .models import Backup, BackupStatus, Restore, RestoreStatus
 from .restore import (
     bring_triggers,
+    call_off,
     check_plan,
     drop_replaced,
     drop_shadows,
@@ -40,7 +43,7 @@ LATEST = "latest"
 # How the trigger of a backup begins that a restore takes first.
 SAFETY = "restore "
 # From here on a restore goes on to its end: it can no longer be cancelled.
-TOO_LATE = (RestoreStatus.SWAPPING, RestoreStatus.SWAPPED)
+TOO_LATE = (RestoreStatus.SWAPPED,)
 
 
 def find_backup(table: str, backup: int | str = LATEST) -> Backup:
@@ -73,7 +76,8 @@ def target_of(table: str, into: str | None) -> str:
     """Return where the rows go: the table itself, a listed one, or a new one."""
     if not into or into == table:
         return table
-    if is_own(into) or not re.fullmatch(r"[\w$ -]{1,64}", into):
+    # MySQL takes no name that ends in a space, nor one with a character beyond U+FFFF.
+    if is_own(into) or not re.fullmatch(r"[\w$ -]{1,64}", into) or into.endswith(" ") or max(into) > "\uffff":
         raise refuse("bad-name", f"{into!r} is no name for a table of yours")
     return resolve(into) if read_definition(connection, into) is not None else into
 
@@ -126,19 +130,19 @@ def bring_back(pk: int, progress: Progress = no_progress) -> Restore:
     """Bring a restore as far as it can go now; one that waits, or was interrupted, stays open."""
     restore = Restore.objects.select_related("backup").get(pk=pk)
     if restore.status in Restore.OPEN and restore.claim():
-        with restore.holding() as heartbeat, failures(restore, lambda status, why: _end(restore, status, why)):
+        with restore.holding() as heartbeat, failures(restore, heartbeat, partial(_end, restore)):
             _restore(restore, heartbeat, progress)
     restore.refresh_from_db()
     return restore
 
 
 def _restore(restore: Restore, heartbeat: Heartbeat, progress: Progress) -> None:
-    manifest = read_manifest(restore.backup.prefix, restore.backup.manifest_sha256)
     if restore.status == RestoreStatus.SWAPPING and has_swapped(restore):
         restore.step(RestoreStatus.SWAPPED)
     if restore.status == RestoreStatus.SWAPPED:
-        _finish(restore, manifest)
+        _finish(restore, _manifest(restore))
         return
+    # Before anything is read: a lake that is away keeps nobody from cancelling.
     if restore.cancel_requested:
         _end(restore, RestoreStatus.CANCELLED, [])
         return
@@ -149,17 +153,21 @@ def _restore(restore: Restore, heartbeat: Heartbeat, progress: Progress) -> None
     if waits := _waits(restore):
         restore.wait(waits)
         return
+    manifest = _manifest(restore)
     with writing(restore.table) as ours:
         if not ours:
             restore.wait(f"the writing lease of {restore.table}, which somebody else holds")
             return
         if not _backed_up(restore):
             return
-        restore.step(RestoreStatus.LOADING, started_at=restore.started_at or timezone.now(), rows=0, bytes=0)
-        shadow = fill(restore, manifest, teller(restore, heartbeat, progress))
+        shadow = _filled(restore, manifest, teller(restore, heartbeat, progress))
         note(restore, manifest.rows, manifest.size)
         put_in_place(restore, manifest, shadow)
         _finish(restore, manifest)
+
+
+def _manifest(restore: Restore) -> Manifest:
+    return read_manifest(restore.backup.prefix, restore.backup.manifest_sha256)
 
 
 def _by(restore: Restore) -> str:
@@ -195,6 +203,15 @@ def _backed_up(restore: Restore) -> bool:
     return True
 
 
+def _filled(restore: Restore, manifest: Manifest, tell: Tell) -> str:
+    """Return a shadow that holds the backup: where an earlier try had compared its own, only the swap is left."""
+    if restore.shadow and read_definition(connection, restore.shadow) is not None:
+        return restore.shadow
+    begun = {"started_at": restore.started_at or timezone.now(), "rows": 0, "bytes": 0}
+    restore.step(RestoreStatus.LOADING, **begun, shadow="", replaces=False)
+    return fill(restore, manifest, tell)
+
+
 def _finish(restore: Restore, manifest: Manifest) -> None:
     """Tell the ledger, and clear away what is no longer needed; every step may be done again."""
     with impatient():
@@ -206,8 +223,15 @@ def _finish(restore: Restore, manifest: Manifest) -> None:
 
 
 def _end(restore: Restore, status: str, problems: list[dict[str, str]]) -> None:
-    """End a restore that has changed nothing."""
-    if _let_go(restore, RestoreStatus(status), problems=problems):
+    """End a restore that has changed nothing; one that has swapped stays open until the ledger knows."""
+    mine = Restore.objects.filter(restore.held(), status__in=Restore.OPEN)
+    # Read anew: a step that was rolled back is not in the database.
+    stands = mine.values_list("status", flat=True).first()
+    if stands == RestoreStatus.SWAPPED or (stands and restore.shadow and not call_off(restore)):
+        mine.update(status=RestoreStatus.SWAPPED)
+        why = "; ".join(problem["message"] for problem in problems) or "the table was swapped just now"
+        restore.wait(f"the ledger, which has yet to be told that {restore.table} was swapped: {why}")
+    elif _let_go(restore, RestoreStatus(status), problems=problems):
         drop_shadows(restore)
 
 
@@ -222,7 +246,7 @@ def _let_go(restore: Restore, status: RestoreStatus, **fields: Any) -> bool:
 
 
 def cancel_restore(restore: Restore, *, user: Any = None) -> Restore:
-    """Ask a restore to stop; one that has begun to swap goes on to its end."""
+    """Ask a restore to stop; one that has swapped goes on to its end."""
     stoppable = Restore.objects.filter(pk=restore.pk, status__in=Restore.OPEN).exclude(status__in=TOO_LATE)
     with transaction.atomic():
         if stoppable.filter(cancel_requested=False).update(cancel_requested=True):

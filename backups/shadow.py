@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migration_console.lib import mysql, sqlite, swap
-from migration_console.lib.definition import read_definition
+from migration_console.lib.definition import ForeignKey, read_definition
 from migration_console.lib.errors import refuse
 from migration_console.lib.statements import beside, quote, quote_column, split_name
 
@@ -154,11 +154,20 @@ def check_shadow(manifest: Manifest, shadow: str, tell: Tell, readers: int) -> N
         raise refuse("digest", message)
 
 
-def check_parents(shadow: str) -> None:
-    """Refuse rows whose parents are no longer there; they were loaded without asking the server."""
+def parent_keys(shadow: str) -> tuple[ForeignKey, ...]:
+    """Return the foreign keys of a shadow; refused where a table that they refer to is not there."""
     definition = read_definition(connection, shadow)
     assert definition is not None
     for key in definition.foreign_keys:
+        if read_definition(connection, key.table) is None:
+            message = f"the backup's rows refer to {key.table}, which is not there any more; restore that table first"
+            raise refuse("orphans", message)
+    return definition.foreign_keys
+
+
+def check_parents(shadow: str) -> None:
+    """Refuse rows whose parents are no longer there; they were loaded without asking the server."""
+    for key in parent_keys(shadow):
         with connection.cursor() as cursor:
             cursor.execute(swap.orphan_count_sql(shadow, key.table, key))
             (orphans,) = cursor.fetchone()

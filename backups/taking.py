@@ -1,7 +1,9 @@
 """Backups, from the request to the manifest; and their deletion."""
 
 import hashlib
+import logging
 import uuid
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from migration_console.lib.audit import record
-from migration_console.lib.errors import Fenced, Problem, conflict, refuse
+from migration_console.lib.errors import Fenced, Problem, Unavailable, conflict, refuse
 from migration_console.lib.lake import lake
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.progress import Progress, no_progress
@@ -23,6 +25,7 @@ from .models import Backup, BackupStatus, Check, ListedTable
 from .proof import check
 from .working import MAX_TAKEOVERS, failures, note, teller
 
+log = logging.getLogger(__name__)
 # Triggers of backups that the console asks for; the log is of what people do.
 BY_ITSELF = ("schedule", "restore ")
 
@@ -56,7 +59,7 @@ def take(pk: int, progress: Progress = no_progress) -> Backup:
     """Bring a backup as far as it can go now: take it, then prove of it what somebody asked for."""
     backup = Backup.objects.get(pk=pk)
     if backup.status in Backup.OPEN and backup.claim():
-        with backup.holding() as heartbeat, failures(backup, lambda status, why: _end(backup, status, why)):
+        with backup.holding() as heartbeat, failures(backup, heartbeat, partial(_end, backup)):
             _take(backup, heartbeat, progress)
     backup.refresh_from_db()
     if backup.status == BackupStatus.DONE and backup.check_wanted:
@@ -66,7 +69,10 @@ def take(pk: int, progress: Progress = no_progress) -> Backup:
 
 def _end(backup: Backup, status: str, problems: list[dict[str, str]]) -> None:
     if backup.end(BackupStatus(status), problems=problems):
-        delete_files(backup.prefix)
+        try:
+            delete_files(backup.prefix)
+        except (Unavailable, OSError) as error:
+            log.warning("%s has ended; what it left at %s stays there: %s", backup, backup.prefix, error)
 
 
 def _take(backup: Backup, heartbeat: Heartbeat, progress: Progress) -> None:

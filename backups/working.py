@@ -1,16 +1,17 @@
 """Long work under a lease: told how far it is, stopped when it is cancelled, ended when it fails again and again."""
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import F
 
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Fenced, Gone, Problem, Refused, Unavailable
+from migration_console.lib.errors import Denied, Fenced, Gone, Problem, Refused, Unavailable
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.progress import Progress
 
@@ -22,6 +23,11 @@ Worked = Backup | Restore | DryRun
 
 log = logging.getLogger(__name__)
 MAX_TAKEOVERS = 5
+# How the wait for another try begins.
+AGAIN = "another try after "
+# A network folder that is away; a full disk or a missing right is a matter for a person.
+PASSING = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+End = Callable[[str, list[dict[str, str]]], object]
 # How often progress is written down, and a wish to stop is looked at.
 NOTE_SECONDS = 0.5
 
@@ -62,7 +68,7 @@ def note(work: Worked, rows: int, size: int) -> None:
 
 
 @contextmanager
-def failures(work: Worked, end: Callable[[str, list[dict[str, str]]], object]) -> Iterator[None]:
+def failures(work: Worked, heartbeat: Heartbeat, end: End) -> Iterator[None]:
     """Turn errors into the end of the work, or into another try; `end` takes a status and problems."""
     try:
         yield
@@ -75,33 +81,45 @@ def failures(work: Worked, end: Callable[[str, list[dict[str, str]]], object]) -
     except Fenced as fenced:
         log.warning("%s: another worker has taken over; this one stops: %s", work, fenced)
     except (Unavailable, OSError, DatabaseError, InterfaceError) as error:
-        _again(work, error, end)
+        heartbeat.failed = _again(work, error, end)
     except Exception as error:
         log.exception("%s failed", work)
-        _again(work, error, end)
+        heartbeat.failed = _again(work, error, end)
 
 
-def _again(work: Worked, error: Exception, end: Callable[[str, list[dict[str, str]]], object]) -> None:
+def passes(error: Exception) -> bool:
+    """Tell whether an error is no fault of the work and goes by: the database or the lake is away."""
+    if isinstance(error, Unavailable):
+        return not isinstance(error, Denied)
+    if isinstance(error, OSError):
+        return isinstance(error, ConnectionError | TimeoutError) or error.errno in PASSING
+    lost = connection.vendor == "mysql" and isinstance(error, InterfaceError)
+    return lost or bool(engine(connection).is_transient(error))
+
+
+def reason(error: Exception) -> str:
+    """Return what people are told of an error: an OSError's own text has the server's paths in it."""
+    return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+
+
+def _again(work: Worked, error: Exception, end: End) -> bool:
     """Leave the work to another try; one that fails again and again ends, so that a person sees it.
 
-    A worker that was taken over finds its tables gone, and fails: that is no failure of the work.
+    What passes may last as long as it likes. A worker that was taken over finds its tables gone, and fails: that
+    is no failure of the work. Returns whether there is to be another try.
     """
-    words = f"{type(error).__name__}: {error}"
-    log.warning("%s: %s", work, words)
+    log.warning("%s: %s: %s", work, type(error).__name__, error)
     connection.close()
-    passing = isinstance(error, Unavailable | OperationalError | InterfaceError) and engine(connection).is_transient(
-        error
-    )
     try:
-        # A database that is away is no fault of the work: it may last as long as it likes.
         mine = type(work)._default_manager.filter(work.held())
-        if not mine.update(takeovers=F("takeovers") + (0 if passing else 1)):
+        if not mine.update(takeovers=F("takeovers") + (0 if passes(error) else 1)):
             log.warning("%s: another worker has taken over", work)
-            return
+            return True
         work.refresh_from_db(fields=["takeovers"])
         if work.takeovers > MAX_TAKEOVERS:
-            end("failed", [Problem("failure", words).as_dict()])
-        else:
-            work.wait(f"another try after {words}")
+            end("failed", [Problem("failure", reason(error)).as_dict()])
+            return False
+        work.wait(f"{AGAIN}{reason(error)}")
     except DatabaseError:
         log.warning("%s: the database is still away", work)
+    return True

@@ -23,7 +23,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from .errors import Gone, Unavailable, refuse
+from .errors import Denied, Gone, Unavailable, refuse
 from .lake import Version
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ UPLOAD_PART = 16 << 20
 # How often in a row a broken download is taken up where it broke.
 MAX_RESUMES = 5
 NOT_THERE = {"NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllowed"}
+# Of the answers that say no, these say so for now: a time-out, a conflict of two requests, too many of them.
+PASSING = {408, 409, 429}
 BROKEN = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 
@@ -257,9 +259,15 @@ def _answers(what: str) -> Iterator[None]:
     except ClientError as error:
         if _is_not_there(error):
             raise Gone(f"{what} is not there") from None
-        raise Unavailable(f"S3 refused {what}: {error}") from error
+        raise (Denied if _is_denied(error) else Unavailable)(f"S3 refused {what}: {error}") from error
     except BotoCoreError as error:
         raise Unavailable(f"S3 did not answer for {what}: {error}") from error
+
+
+def _is_denied(error: ClientError) -> bool:
+    """Tell whether the same request will be refused again: a missing right, a bucket that is gone."""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return 400 <= status < 500 and status not in PASSING and error.response["Error"].get("Code") != "RequestTimeout"
 
 
 def _is_not_there(error: ClientError) -> bool:

@@ -41,6 +41,10 @@ class Unavailable(Exception):
     """The database or the lake is away; nothing was lost, and a later try may succeed."""
 
 
+class Denied(Unavailable):
+    """The lake is there and refuses; it will go on doing so until a person changes that."""
+
+
 class Fenced(Exception):
     """Another worker has taken over; this one must stop without writing."""
 

@@ -92,6 +92,8 @@ class Heartbeat:
     def __init__(self, leased: Leased) -> None:
         self.leased = leased
         self.lost = threading.Event()
+        # Set by who catches an error inside: it is not seen at the end, and the count of takeovers stays.
+        self.failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -103,7 +105,7 @@ class Heartbeat:
         self._stop.set()
         self._thread.join()
         try:
-            self.leased.release(failed=error is not None)
+            self.leased.release(failed=self.failed or error is not None)
         except DatabaseError:
             log.warning("the database is away; the lease of %s runs out by itself", self.leased)
 

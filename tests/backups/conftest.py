@@ -1,9 +1,12 @@
 """Tables made by hand, backed up and restored."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
+import pytest
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from backups.models import Backup, BackupStatus, Restore, RestoreStatus
@@ -86,3 +89,23 @@ def same_rows(left: str, right: str) -> int:
     equal = " AND ".join(f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" for one, other in pairs)
     ((count,),) = query(f"SELECT COUNT(*) FROM `{left}` l JOIN `{right}` r ON l.id = r.id WHERE {equal}")
     return int(count)
+
+
+@contextmanager
+def without(right: str) -> Iterator[None]:
+    """Work as a user who has every right in the schema that the console needs, but this one."""
+    schema, root = connection.settings_dict["NAME"], connection.settings_dict["USER"]
+    rights = {"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "LOCK TABLES"}
+    try:
+        run_sql("CREATE USER console_low@'127.0.0.1'")
+    except DatabaseError:
+        pytest.skip("this server knows no rights")
+    run_sql(f"GRANT {', '.join(sorted(rights - {right}))} ON `{schema}`.* TO console_low@'127.0.0.1'")
+    connection.settings_dict["USER"] = "console_low"
+    connection.close()
+    try:
+        yield
+    finally:
+        connection.settings_dict["USER"] = root
+        connection.close()
+        run_sql("DROP USER console_low@'127.0.0.1'")

@@ -112,6 +112,17 @@ def test_a_lapsed_lease_is_taken_over_and_its_holder_fenced(transactional_db: No
 
 
 @pytest.mark.database
+def test_a_try_that_failed_leaves_the_count_of_takeovers_as_it_is(transactional_db: None) -> None:
+    lease = TableLease.objects.create(table="t", takeovers=3)
+    for failed, left in ((True, 3), (False, 0)):
+        assert lease.claim()
+        with lease.holding() as heartbeat:
+            heartbeat.failed = failed
+        lease.refresh_from_db()
+        assert (lease.takeovers, lease.owner) == (left, "")
+
+
+@pytest.mark.database
 def test_a_heartbeat_keeps_a_lease(transactional_db: None, settings: Any) -> None:
     settings.LEASE_SECONDS = 1
     with writing("t"):
