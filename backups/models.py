@@ -28,6 +28,9 @@ class ListedTable(models.Model):
     rehearsal_schedule = models.CharField(
         max_length=100, blank=True, help_text="when to rehearse the newest backup, as cron writes it"
     )
+    # Until when each schedule was served; what is due since then has yet to be asked for.
+    backed_up_until = models.DateTimeField(null=True, blank=True, editable=False)
+    rehearsed_until = models.DateTimeField(null=True, blank=True, editable=False)
     keep_last = models.PositiveIntegerField(default=0)
     keep_daily = models.PositiveIntegerField(default=0)
     keep_weekly = models.PositiveIntegerField(default=0)

@@ -1,5 +1,7 @@
 """Tables on the list, and their plans: when they are backed up and rehearsed, and which backups are kept."""
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -9,14 +11,19 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import conflict, refuse, unknown
+from migration_console.lib.errors import Refused, conflict, refuse, unknown
 from migration_console.lib.tables import is_own, listed, resolve
 
 from .models import Backup, BackupStatus, Check, ListedTable, Restore
 from .proof import request_check
 from .retention import Kept, reasons_to_keep
-from .schedule import is_late, parsed
+from .schedule import is_late, next_times, parsed
 from .taking import delete_backup, request_backup
+
+# Until when a schedule was served.
+SERVED = {"schedule": "backed_up_until", "rehearsal_schedule": "rehearsed_until"}
+# By how much beat's clock may be ahead of a worker's.
+AHEAD = timedelta(seconds=30)
 
 
 def add_table(name: str, *, user: Any = None) -> ListedTable:
@@ -78,7 +85,11 @@ def set_plan(name: str, *, user: Any = None, seen: dict[str, Any] | None = None,
         before = table.plan
         for field, value in changes.items():
             setattr(table, field, value)
-        table.save(update_fields=list(changes))
+        # A new schedule begins now: it has missed nothing.
+        new = [served for field, served in SERVED.items() if getattr(table, field) != before[field]]
+        for served in new:
+            setattr(table, served, timezone.now())
+        table.save(update_fields=[*changes, *new])
         _beat(table, "backup", "backups.scheduled_backup", table.schedule)
         _beat(table, "rehearse", "backups.scheduled_rehearsal", table.rehearsal_schedule)
         if table.plan != before:
@@ -107,18 +118,59 @@ def _beat(table: ListedTable, what: str, task: str, schedule: str) -> None:
     )
 
 
-def scheduled_backup(name: str) -> Backup:
-    """Take what a schedule asks for, have it verified, and delete what the plan no longer keeps."""
-    backup = request_backup(name, trigger="schedule")
-    Backup.objects.filter(pk=backup.pk, check_wanted=Check.NONE).update(check_wanted=Check.VERIFY)
-    prune(name)
+def scheduled_backup(name: str, *, rung: bool = False) -> Backup | None:
+    """Take what a schedule asks for, have it verified, and delete what the plan no longer keeps; None if not due."""
+    backup = _served(name, "schedule", _request_verified, rung)
+    if backup is not None:
+        prune(name)
     return backup
 
 
-def scheduled_rehearsal(name: str) -> Backup | None:
-    """Rehearse a table's newest backup."""
+def _request_verified(name: str) -> Backup:
+    backup = request_backup(name, trigger="schedule")
+    Backup.objects.filter(pk=backup.pk, check_wanted=Check.NONE).update(check_wanted=Check.VERIFY)
+    return backup
+
+
+def scheduled_rehearsal(name: str, *, rung: bool = False) -> Backup | None:
+    """Rehearse a table's newest backup, if its schedule says so now."""
+    return _served(name, "rehearsal_schedule", _request_rehearsal, rung)
+
+
+def _request_rehearsal(name: str) -> Backup | None:
     newest = finished(name)[:1]
     return request_check(newest[0], rehearse=True) if newest else None
+
+
+def _served(name: str, field: str, ask: Callable[[str], Backup | None], rung: bool) -> Backup | None:
+    """Ask for what a schedule is due for, once: beat, which may be ahead a little, and every sweep come for it."""
+    plan = ListedTable.objects.filter(name=name).first()
+    due = None if plan is None else _due(plan, field)
+    if plan is None or due is None or due - (AHEAD if rung else timedelta(0)) > timezone.now():
+        return None
+    before = {field: getattr(plan, field), SERVED[field]: getattr(plan, SERVED[field])}
+    mine = ListedTable.objects.filter(pk=plan.pk, **before)
+    now = {SERVED[field]: max(due, timezone.now())}
+    try:
+        with transaction.atomic():
+            # Conditional: of two who come at once, the second waits here and matches nothing.
+            return ask(name) if mine.update(**now) else None
+    except Refused:
+        # Not lost, but refused: it is asked for again when it is due next, not each minute.
+        mine.update(**now)
+        raise
+
+
+def _due(plan: ListedTable, field: str) -> datetime | None:
+    """Return when a schedule is due that was served until some time; None where there is none."""
+    since: datetime | None = getattr(plan, SERVED[field])
+    if since is None:  # a plan of an older console
+        newest = Backup.objects.filter(table=plan.name).aggregate(at=Max("created_at"))["at"]
+        since = max(plan.created_at, newest or plan.created_at)
+    try:
+        return next_times(getattr(plan, field), since, 1)[0] if getattr(plan, field) else None
+    except (ValueError, KeyError, RuntimeError):
+        return None
 
 
 def finished(name: str) -> list[Backup]:

@@ -1,5 +1,6 @@
 """What is left lying is taken up: backups and restores that nobody works on, tables that nobody needs."""
 
+import logging
 import re
 from datetime import timedelta
 
@@ -8,16 +9,19 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from migration_console.lib.errors import Refused, Unavailable
 from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.statements import quote
 
 from .bell import ring
 from .dryrun import forget_old_dry_runs
-from .models import Backup, BackupStatus, DryRun, Restore
+from .models import Backup, BackupStatus, DryRun, ListedTable, Restore
+from .plans import scheduled_backup, scheduled_rehearsal
 from .restoring import bring_back
 from .shadow import REHEARSAL, SHADOW
 from .taking import take
 
+log = logging.getLogger(__name__)
 STRAY = re.compile(rf"({SHADOW}|{REHEARSAL})([0-9]+)_([0-9]+)")
 
 
@@ -38,9 +42,20 @@ def sweep(*, everything: bool = False) -> list[Backup | Restore | DryRun]:
         if free and (everything or work.rung_at is None or work.rung_at < late or work.lease_until is not None):
             ring(work)
             left.append(work)
+    _serve_schedules()
     _drop_strays()
     forget_old_dry_runs()
     return left
+
+
+def _serve_schedules() -> None:
+    """Ask for what schedules are due for: the message of beat may have been lost, as any message."""
+    for plan in ListedTable.objects.exclude(schedule="", rehearsal_schedule=""):
+        for serve in (scheduled_backup, scheduled_rehearsal):
+            try:
+                serve(plan.name)
+            except (Refused, Unavailable, OSError) as error:
+                log.warning("the plan of %s: %s", plan.name, error)
 
 
 def _drop_strays() -> None:

@@ -29,14 +29,14 @@ def dry_run(pk: int) -> None:
 
 @shared_task(name="backups.scheduled_backup", **BELL)
 def scheduled_backup(table: str) -> None:
-    """Back a table up as its plan says."""
-    services.scheduled_backup(table)
+    """Back a table up as its plan says; the sweep does so too where this message was lost."""
+    services.scheduled_backup(table, rung=True)
 
 
 @shared_task(name="backups.scheduled_rehearsal", **BELL)
 def scheduled_rehearsal(table: str) -> None:
     """Rehearse a table's newest backup as its plan says."""
-    services.scheduled_rehearsal(table)
+    services.scheduled_rehearsal(table, rung=True)
 
 
 @shared_task(name="backups.sweep", **BELL)

@@ -1,5 +1,6 @@
 """Which backups stay, when they are taken, and who may be deleted."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,8 +8,9 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from backups import plans
 from backups.gauges import gauges
-from backups.models import Backup, BackupStatus, Check
+from backups.models import Backup, BackupStatus, Check, ListedTable
 from backups.plans import tables
 from backups.retention import Kept, reasons_to_keep
 from backups.services import (
@@ -21,6 +23,7 @@ from backups.services import (
     set_plan,
     take,
 )
+from backups.sweeper import sweep
 from migration_console.lib.errors import Refused
 from migration_console.lib.folder import Folder
 from tests.backups.conftest import backed_up, rehearsed, run_sql
@@ -121,12 +124,125 @@ def test_a_schedule_that_is_none_is_refused(t: str, schedule: str) -> None:
 
 
 def test_what_a_schedule_asks_for_is_taken_verified_and_rehearsed(t: str) -> None:
-    backed_up(t)
-    backup = take(scheduled_backup(t).pk)
+    missed(t)
+    asked = scheduled_backup(t)
+    assert asked is not None
+    backup = take(asked.pk)
     assert (backup.status, backup.verified_at is not None, backup.check_wanted) == ("done", True, Check.NONE)
     found = scheduled_rehearsal(t)
     assert found is not None
     assert take(found.pk).rehearsed_at is not None
+
+
+def missed(t: str) -> None:
+    """Give a table schedules that nobody has served for two days."""
+    backed_up(t)
+    set_plan(t, schedule="0 3 * * *", rehearsal_schedule="30 4 * * *")
+    past = timezone.now() - timedelta(days=2)
+    ListedTable.objects.update(backed_up_until=past, rehearsed_until=past)
+
+
+def scheduled() -> int:
+    return Backup.objects.filter(trigger="schedule").count()
+
+
+@pytest.mark.database
+def test_what_was_lost_with_a_message_is_asked_for_by_the_sweep_once(t: str) -> None:
+    missed(t)
+    sweep()
+    assert (scheduled(), Backup.objects.get(trigger="schedule").check_wanted) == (1, Check.VERIFY)
+    (first, second) = Backup.objects.order_by("pk")
+    assert (first.check_wanted, second.status) == (Check.REHEARSE, BackupStatus.REQUESTED)
+    for backup in (first, second):
+        assert take(backup.pk).check_wanted == Check.NONE
+    sweep()
+    assert scheduled_backup(t, rung=True) is None, "beat's message comes late"
+    assert (scheduled(), Backup.objects.exclude(check_wanted=Check.NONE).count()) == (1, 0)
+
+
+def test_what_beat_has_asked_for_is_not_asked_for_again(t: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def it_is(day: int, hour: int, minute: int, second: int = 0) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: datetime(2026, 1, day, hour, minute, second, tzinfo=UTC))
+
+    backed_up(t)
+    it_is(5, 2, 0)
+    set_plan(t, schedule="0 3 * * *")
+    it_is(5, 2, 59, 50)  # beat's clock is ahead of this one
+    sweep()
+    assert scheduled() == 0
+    backup = scheduled_backup(t, rung=True)
+    assert backup is not None
+    take(backup.pk)
+    it_is(5, 3, 0, 30)
+    sweep()
+    assert scheduled() == 1
+    it_is(6, 3, 0)
+    sweep()
+    assert scheduled() == 2
+
+
+def test_a_new_schedule_has_missed_nothing(t: str) -> None:
+    backed_up(t)
+    ListedTable.objects.update(created_at=timezone.now() - timedelta(days=900))
+    Backup.objects.update(created_at=timezone.now() - timedelta(days=900))
+    set_plan(t, schedule="0 3 * * *", rehearsal_schedule="0 4 * * *")
+    sweep()
+    assert (scheduled(), Backup.objects.get().check_wanted) == (0, Check.NONE)
+
+
+def test_a_plan_of_an_older_console_counts_from_its_newest_backup(t: str) -> None:
+    missed(t)
+    ListedTable.objects.update(backed_up_until=None, created_at=timezone.now() - timedelta(days=9))
+    sweep()
+    assert scheduled() == 0
+    Backup.objects.update(created_at=timezone.now() - timedelta(days=2))
+    sweep()
+    assert scheduled() == 1
+
+
+@pytest.mark.database
+def test_of_many_who_come_at_once_one_asks(t: str) -> None:
+    missed(t)
+    asked: list[str] = []
+    together = threading.Barrier(5)
+
+    def come() -> None:
+        together.wait()
+        plans._served(t, "schedule", lambda name: asked.append(name), False)
+        connection.close()
+
+    threads = [threading.Thread(target=come) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert asked == [t]
+
+
+def test_a_worker_that_dies_while_it_asks_leaves_it_to_the_next(t: str) -> None:
+    missed(t)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(_: str) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        plans._served(t, "schedule", kill, False)
+    sweep()
+    assert scheduled() == 1
+
+
+def test_a_plan_that_is_refused_holds_up_no_other_and_comes_when_it_is_due_next(t: str) -> None:
+    ListedTable.objects.create(name="a_table_that_was_retired", added=False)
+    missed(t)
+    ListedTable.objects.filter(added=False).update(schedule="0 3 * * *")
+    sweep()
+    assert scheduled() == 1
+    retired = ListedTable.objects.get(added=False)
+    assert retired.backed_up_until is not None
+    assert timezone.now() - retired.backed_up_until < timedelta(minutes=1)
 
 
 def test_the_age_of_the_newest_verified_backup(t: str) -> None:
