@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Problem, conflict, refuse, unknown
-from migration_console.lib.lease import Heartbeat, reserve, unreserve, writing
+from migration_console.lib.errors import Fenced, Problem, conflict, refuse, unknown
+from migration_console.lib.lease import Heartbeat, TableLease, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.tables import is_own, resolve
@@ -176,7 +176,12 @@ def _by(restore: Restore) -> str:
 
 def _waits(restore: Restore) -> str:
     """Keep new runs from beginning, and say which one has not ended yet: its rows must not go to the old table."""
-    if not reserve(restore.table, _by(restore)):
+    with transaction.atomic():
+        # Locked: who was taken over, and wakes up behind the end of the restore, reserves nothing any more.
+        if not Restore.objects.filter(restore.held(), status__in=Restore.OPEN).update(epoch=restore.epoch):
+            raise Fenced(str(restore))
+        ours = reserve(restore.table, _by(restore))
+    if not ours:
         return f"{restore.table}, which somebody else has reserved"
     loading = ledger().loading(restore.table)
     return f"{loading[0]}, which is loading into {restore.table}" if loading else ""
@@ -243,6 +248,18 @@ def _let_go(restore: Restore, status: RestoreStatus, **fields: Any) -> bool:
             unreserve(restore.table, _by(restore))
     ledger().ring_waiting()
     return ended
+
+
+def let_go_of_ended() -> None:
+    """Let runs begin again where a table is still reserved for a restore that has ended."""
+    gone = False
+    for lease in TableLease.objects.filter(reserved_by__startswith=SAFETY):
+        pk = number(lease.reserved_by.removeprefix(SAFETY))
+        if not Restore.objects.filter(pk=pk or 0, status__in=Restore.OPEN).exists():
+            unreserve(lease.table, lease.reserved_by)
+            gone = True
+    if gone:
+        ledger().ring_waiting()
 
 
 def cancel_restore(restore: Restore, *, user: Any = None) -> Restore:

@@ -1,4 +1,4 @@
-"""What is left lying is taken up: backups and restores that nobody works on, tables that nobody needs."""
+"""What is left lying is taken up: backups and restores that nobody works on, tables that nobody needs or holds."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ from .bell import ring
 from .dryrun import forget_old_dry_runs
 from .models import Backup, BackupStatus, DryRun, ListedTable, Restore
 from .plans import scheduled_backup, scheduled_rehearsal
-from .restoring import bring_back
+from .restoring import bring_back, let_go_of_ended
 from .shadow import REHEARSAL, SHADOW
 from .taking import take
 
@@ -43,6 +43,7 @@ def sweep(*, everything: bool = False) -> list[Backup | Restore | DryRun]:
             ring(work)
             left.append(work)
     _serve_schedules()
+    let_go_of_ended()
     _drop_strays()
     forget_old_dry_runs()
     return left

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 
-from backups import console
+from backups import console, restoring
 from backups.models import Backup, BackupStatus, Restore, RestoreStatus
 from backups.restore import has_swapped
 from backups.services import (
@@ -21,12 +21,13 @@ from backups.services import (
     request_restore,
     take,
 )
+from backups.sweeper import sweep
 from backups.working import MAX_TAKEOVERS, passes, reason
 from migration_console.lib.bucket import Bucket
-from migration_console.lib.errors import Denied, Refused, Unavailable
+from migration_console.lib.errors import Denied, Fenced, Refused, Unavailable
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import TableLease
-from tests.backups.conftest import OURS, backed_up, fingerprint, restored, run_sql, without
+from tests.backups.conftest import OURS, backed_up, fingerprint, lapse, restored, run_sql, without
 
 pytestmark = pytest.mark.database
 TRIES = MAX_TAKEOVERS + 1
@@ -291,3 +292,26 @@ def test_names_that_it_takes_are_not(t: str, name: str) -> None:
     backed_up(t)
     restored(t, into=name)
     assert fingerprint(name) == fingerprint(t)
+
+
+def test_a_restorer_that_wakes_up_behind_the_end_reserves_nothing(t: str) -> None:
+    backed_up(t)
+    restore = request_restore(t)
+    sleeper = Restore.objects.get(pk=restore.pk)
+    assert sleeper.claim()
+    lapse()
+    assert bring_back(restore.pk).status == RestoreStatus.DONE
+    with pytest.raises(Fenced):
+        restoring._waits(sleeper)
+    assert TableLease.objects.get(table=t).reserved_by == ""
+
+
+def test_the_sweep_lets_a_table_go_whose_restore_has_ended(t: str) -> None:
+    backed_up(t)
+    done, going = restored(t), request_restore(t, into="copy")
+    others = {t: f"restore {done.pk}", "copy": f"restore {going.pk}", "gone": "restore 99999", "own": "somebody"}
+    for table, by in others.items():
+        TableLease.objects.update_or_create(table=table, defaults={"reserved_by": by})
+    sweep(everything=True)
+    left = dict(TableLease.objects.exclude(reserved_by="").values_list("table", "reserved_by"))
+    assert left == {"copy": f"restore {going.pk}", "own": "somebody"}
