@@ -9,7 +9,7 @@ from migration_console.lib.progress import Progress
 
 from .models import Backup, Restore
 from .sweeper import work_off
-from .working import AGAIN
+from .working import AGAIN, BUSY
 
 WAIT_SECONDS, LONGEST_WAIT = 1.0, 60.0
 
@@ -25,7 +25,7 @@ def finish(work: Backup | Restore, progress: Progress) -> Backup | Restore:
             said = work.waiting_for
             print(f"waiting for {said or 'the worker that holds it'}", file=sys.stderr, flush=True)
         # What has failed begins again from its start: each time it is left alone for longer.
-        pause = min(2 * pause, LONGEST_WAIT) if said.startswith(AGAIN) else WAIT_SECONDS
+        pause = min(2 * pause, LONGEST_WAIT) if said.startswith((AGAIN, BUSY)) else WAIT_SECONDS
         time.sleep(pause)
 
 

@@ -12,14 +12,14 @@ from django.db import DatabaseError, connection, transaction
 from migration_console.lib import mysql, swap
 from migration_console.lib.definition import TableDefinition, read_definition
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Broken, Problem, conflict
+from migration_console.lib.errors import Broken, Busy, Problem, conflict
 from migration_console.lib.ledger import ContainedRun, ledger
 from migration_console.lib.statements import beside, quote, split_name
 
 from .difference import schema_difference
 from .manifest import Manifest
 from .meter import Tell
-from .models import Restore, RestoreStatus
+from .models import Backup, DryRun, Restore, RestoreStatus
 from .sessions import open_snapshots
 from .shadow import (
     REPLACED,
@@ -115,11 +115,20 @@ def put_in_place(restore: Restore, manifest: Manifest, shadow: str) -> None:
     if found.how == "exchange":
         _exchange(restore, manifest, shadow)
         return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            swap_sql(connection.vendor, restore.table, shadow, replaced_name(restore) if restore.replaces else "")
-        )
+    sql = swap_sql(connection.vendor, restore.table, shadow, replaced_name(restore) if restore.replaces else "")
+    try:
+        with mysql.briefly(connection, restore.table), connection.cursor() as cursor:
+            cursor.execute(sql)
+    except Busy:
+        raise _busy(restore.table) from None
     restore.step(RestoreStatus.SWAPPED)
+
+
+def _busy(table: str) -> Busy:
+    """Say who reads a table, where the console itself does."""
+    backup = Backup.objects.filter(under_way=table).first()
+    reading = backup or DryRun.objects.filter(table=table, status__in=DryRun.OPEN).first()
+    return Busy(table, str(reading)) if reading else Busy(table)
 
 
 def swap_sql(vendor: str, table: str, shadow: str, replaced: str) -> str:
@@ -174,7 +183,7 @@ def call_off(restore: Restore) -> bool:
     if has_swapped(restore):
         return False
     try:
-        with connection.cursor() as cursor:
+        with mysql.briefly(connection, restore.table), connection.cursor() as cursor:
             # A worker that was taken over may be at the RENAME still: either it finds no shadow, or we find none.
             cursor.execute(f"DROP TABLE {quote(restore.shadow)}")
     except DatabaseError as error:

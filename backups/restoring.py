@@ -1,6 +1,7 @@
 """Restores, from the request to the last trace of the shadow table; and the files that are loaded again."""
 
 import re
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Fenced, Problem, conflict, refuse, unknown
+from migration_console.lib.errors import Busy, Fenced, Problem, conflict, refuse, unknown
 from migration_console.lib.lease import Heartbeat, TableLease, reserve, unreserve, writing
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
@@ -237,7 +238,8 @@ def _end(restore: Restore, status: str, problems: list[dict[str, str]]) -> None:
         why = "; ".join(problem["message"] for problem in problems) or "the table was swapped just now"
         restore.wait(f"the ledger, which has yet to be told that {restore.table} was swapped: {why}")
     elif _let_go(restore, RestoreStatus(status), problems=problems):
-        drop_shadows(restore)
+        with suppress(Busy):  # the sweep drops what is left
+            drop_shadows(restore)
 
 
 def _let_go(restore: Restore, status: RestoreStatus, **fields: Any) -> bool:

@@ -74,7 +74,8 @@ def make_shadow(table: str, manifest: Manifest, shadow: str, mark: str, *, forei
             return
         cursor.execute(RESTORING)
         try:
-            cursor.execute(shadow_sql(create, manifest.table, shadow, mark, foreign_keys=foreign_keys))
+            with mysql.briefly(connection, table):
+                cursor.execute(shadow_sql(create, manifest.table, shadow, mark, foreign_keys=foreign_keys))
         except DatabaseError as error:
             if mysql.is_transient(error):
                 raise
@@ -178,6 +179,6 @@ def check_parents(shadow: str) -> None:
 
 def drop_tables(table: str, names: list[str]) -> None:
     """Drop tables of a restore, in the schema of its target."""
-    with connection.cursor() as cursor:
+    with mysql.briefly(connection, table), connection.cursor() as cursor:
         for name in names:
             cursor.execute(f"DROP TABLE IF EXISTS {quote(beside(table, name))}")

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
@@ -9,16 +10,15 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from migration_console.lib.errors import Refused, Unavailable
+from migration_console.lib.errors import Busy, Refused, Unavailable
 from migration_console.lib.progress import Progress, no_progress
-from migration_console.lib.statements import quote
 
 from .bell import ring
 from .dryrun import forget_old_dry_runs
 from .models import Backup, BackupStatus, DryRun, ListedTable, Restore
 from .plans import scheduled_backup, scheduled_rehearsal
 from .restoring import bring_back, let_go_of_ended
-from .shadow import REHEARSAL, SHADOW
+from .shadow import REHEARSAL, SHADOW, drop_tables
 from .taking import take
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ def _drop_strays() -> None:
         model: type[Backup] | type[Restore] = Restore if match[1] == SHADOW else Backup
         busy = Q(under_way__isnull=False) | Q(lease_until__isnull=False)
         if not model._default_manager.filter(busy, pk=match[2]).exists():
-            with connection.cursor() as cursor:
-                cursor.execute(f"DROP TABLE IF EXISTS {quote(match[0])}")
+            with suppress(Busy):  # a table that it refers to is being read: then the next sweep
+                drop_tables("", [match[0]])
 
 
 def work_off(work: Backup | Restore, progress: Progress = no_progress) -> Backup | Restore:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import F
 
 from migration_console.lib.engine import engine
-from migration_console.lib.errors import Denied, Fenced, Gone, Problem, Refused, Unavailable
+from migration_console.lib.errors import Busy, Denied, Fenced, Gone, Problem, Refused, Unavailable
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.progress import Progress
 
@@ -23,8 +23,8 @@ Worked = Backup | Restore | DryRun
 
 log = logging.getLogger(__name__)
 MAX_TAKEOVERS = 5
-# How the wait for another try begins.
-AGAIN = "another try after "
+# How the wait for another try begins, and that for a table.
+AGAIN, BUSY = "another try after ", "whoever reads "
 # A network folder that is away; a full disk or a missing right is a matter for a person.
 PASSING = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
 End = Callable[[str, list[dict[str, str]]], object]
@@ -71,7 +71,20 @@ def note(work: Worked, rows: int, size: int) -> None:
 def failures(work: Worked, heartbeat: Heartbeat, end: End) -> Iterator[None]:
     """Turn errors into the end of the work, or into another try; `end` takes a status and problems."""
     try:
+        with _ended(work, heartbeat, end):
+            yield
+    except Busy as busy:
+        # Also where it is the end that has to wait.
+        heartbeat.failed = True
+        work.wait(str(busy))
+
+
+@contextmanager
+def _ended(work: Worked, heartbeat: Heartbeat, end: End) -> Iterator[None]:
+    try:
         yield
+    except Busy:
+        raise
     except Refused as refused:
         end("refused", [problem.as_dict() for problem in refused.problems])
     except (Damaged, Gone, OutOfRange) as damage:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from migration_console.lib import mysql
 from migration_console.lib.definition import TableColumn, TableDefinition, read_definition
-from migration_console.lib.errors import conflict, refuse
+from migration_console.lib.errors import Busy, conflict, refuse
 from migration_console.lib.lease import writing
 from migration_console.lib.sqltype import BINARY, INTEGER_BITS, TEXT_BYTES, SqlType, charset_rank, narrower
 from migration_console.lib.statements import columns_sql, quote, quote_column
@@ -21,8 +22,6 @@ from .column import Column
 from .schema import Schema
 from .target import missing_keys
 
-# How long to wait for those who use the table, before giving up.
-LOCK_SECONDS = 10
 NOT_NULL = re.compile(r"\bNOT NULL\b")
 CHARSET = re.compile(r"^( CHARACTER SET \w+)?( COLLATE \w+)?")
 
@@ -245,18 +244,13 @@ def alter(schema: Schema) -> Alteration | None:
 
 
 def _run(found: Alteration) -> None:
-    mysql = connection.vendor == "mysql"
     try:
-        with connection.cursor() as cursor:
-            if mysql:
-                # Behind a long query of somebody else, everybody would wait behind us.
-                cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
-            with transaction.atomic():
-                for statement in found.statements:
-                    cursor.execute(statement)
+        # Behind a long query of somebody else, everybody would wait behind us.
+        with mysql.briefly(connection, found.table), transaction.atomic(), connection.cursor() as cursor:
+            for statement in found.statements:
+                cursor.execute(statement)
+    except Busy as busy:
+        message = f"{found.table} was not changed; try again when that is over. It waits for {busy}"
+        raise conflict("table-in-use", message) from None
     except DatabaseError as error:
         raise refuse("table", f"the server did not change {found.table}: {error.args[-1]}", found.table) from error
-    finally:
-        if mysql:
-            with connection.cursor() as cursor:
-                cursor.execute("SET SESSION lock_wait_timeout = DEFAULT")

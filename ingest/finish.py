@@ -51,7 +51,7 @@ def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
         publish(run, schema, to, totals)
     run.end(Status.LOADED, **totals)
     if schema.descriptor.whole:
-        swap.drop_leftovers(connection, to.definition.name, run.pk)
+        swap.drop_if_free(connection, to.definition.name, run.pk)
 
 
 def _parents_may_have_come(run: Run, to: Destination) -> bool:

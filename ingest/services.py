@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from migration_console.lib import swap
 from migration_console.lib.audit import record
-from migration_console.lib.errors import Broken, Fenced, Gone, Refused, Unavailable, conflict, refuse
+from migration_console.lib.errors import Broken, Busy, Fenced, Gone, Refused, Unavailable, conflict, refuse
 from migration_console.lib.lease import writing
 from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.sqltype import BINARY
@@ -44,6 +44,8 @@ def advance(pk: int, progress: Progress = no_progress, *, load: bool = True) -> 
     try:
         with transient_errors():
             _advance(run, progress, load=load)
+    except Busy as busy:
+        _note_wait(run, str(busy))
     except (Unavailable, OSError) as error:
         log.warning("%s waits: %s", run, error)
         _note_wait(run, f"the database or the lake did not answer: {error}")

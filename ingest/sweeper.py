@@ -90,4 +90,4 @@ def _drop_stray_staging() -> None:
     """Drop staging tables whose run has ended."""
     stray = swap.leftover_runs(connection)
     for run in Run.objects.filter(pk__in=stray).exclude(status__in=OPEN):
-        swap.drop_leftovers(connection, stray[run.pk], run.pk)
+        swap.drop_if_free(connection, stray[run.pk], run.pk)

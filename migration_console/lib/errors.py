@@ -45,6 +45,13 @@ class Denied(Unavailable):
     """The lake is there and refuses; it will go on doing so until a person changes that."""
 
 
+class Busy(Unavailable):
+    """A table is being read, and who waits for it would hold up every other reader; says what to wait for."""
+
+    def __init__(self, table: str, who: str = "a backup, a dry run, or a long query") -> None:
+        super().__init__(f"whoever reads {table}, or a table that it refers to: {who}")
+
+
 class Fenced(Exception):
     """Another worker has taken over; this one must stop without writing."""
 

@@ -6,12 +6,14 @@ caller rolls back. Where the server forbids it, INSERT with many rows does the s
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import polars as pl
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .errors import Busy
 from .statements import columns_sql, insert_sql, quote, quote_column
 
 TRANSIENT = {
@@ -22,6 +24,10 @@ TRANSIENT = {
 ABOUT_ROWS = {1048, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1644, 1690, 3140, 3819, 4025}
 ROW_CODES = {1062: "duplicate-key", 1586: "duplicate-key", 1216: "foreign-key", 1452: "foreign-key"}
 ROW_CODES |= {3819: "check", 4025: "check"}
+
+
+# How long DDL waits for those who use a table, and the error that says they still do.
+LOCK_SECONDS, LOCK_TIMED_OUT = 4, 1205
 
 
 class RowsRefused(Exception):
@@ -68,6 +74,28 @@ def send_rows(
         memory.flush()
         path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
         return int(cursor.execute(load_data_sql(path, table, frame.columns, wraps, constants)))
+
+
+@contextmanager
+def briefly(connection: BaseDatabaseWrapper, table: str) -> Iterator[None]:
+    """Let DDL wait a few seconds for those who use a table; Busy where that is not enough, and nothing has happened.
+
+    Whoever waits for a metadata lock has every later reader wait behind it. A foreign key carries that to the parent.
+    """
+    if connection.vendor != "mysql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+    try:
+        yield
+    except OperationalError as error:
+        if error_code(error) != LOCK_TIMED_OUT:
+            raise
+        raise Busy(table) from None
+    finally:
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SET SESSION lock_wait_timeout = DEFAULT")
 
 
 def local_infile(connection: BaseDatabaseWrapper) -> bool:

@@ -7,11 +7,13 @@ exchanged in one transaction.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from . import mysql
 from .definition import ForeignKey, TableDefinition, read_definition
-from .errors import refuse
+from .errors import Busy, refuse
 from .statements import beside, columns_sql, quote, quote_column, split_name
 
 STAGE, OLD = "_console_stage_", "_console_old_"
@@ -41,12 +43,15 @@ def create_staging(connection: BaseDatabaseWrapper, table: TableDefinition, run:
             (sql,) = cursor.fetchone()
             cursor.execute(sqlite_copy_sql(sql, name, keep_foreign_keys=replaces, table=table.name))
             return
-        if read_definition(connection, name) is not None:
-            return
-        cursor.execute(f"CREATE TABLE {quote(name)} LIKE {quote(table.name)}")
-        if replaces:
-            for number, key in enumerate(table.foreign_keys, start=1):
-                cursor.execute(foreign_key_sql(table.name, name, key, run, number))
+        made = read_definition(connection, name)
+        if made is None:
+            cursor.execute(f"CREATE TABLE {quote(name)} LIKE {quote(table.name)}")
+        # A try before may have ended between two statements.
+        there = {key.name for key in made.foreign_keys} if made else set()
+        for number, key in enumerate(table.foreign_keys if replaces else (), start=1):
+            if foreign_key_name(key, run, number) not in there:
+                with mysql.briefly(connection, table.name):
+                    cursor.execute(foreign_key_sql(table.name, name, key, run, number))
 
 
 def sqlite_copy_sql(sql: str, name: str, *, keep_foreign_keys: bool, table: str) -> str:
@@ -61,10 +66,14 @@ def sqlite_copy_sql(sql: str, name: str, *, keep_foreign_keys: bool, table: str)
     return f"CREATE TABLE IF NOT EXISTS {quote(name)} {body}"
 
 
+def foreign_key_name(key: ForeignKey, run: int, number: int) -> str:
+    """Return the name of a copied foreign key; the number keeps those apart that share their first 40 characters."""
+    return f"{re.sub(r'(_[0-9]+)?_r[0-9]+$', '', key.name)[:40]}_{number}_r{run}"
+
+
 def foreign_key_sql(table: str, staging: str, key: ForeignKey, run: int, number: int = 1) -> str:
     """Return ALTER TABLE for one foreign key of a copy; names are unique in a schema, so they get a suffix."""
-    # The number keeps names apart that share their first 40 characters.
-    name = f"{re.sub(r'(_[0-9]+)?_r[0-9]+$', '', key.name)[:40]}_{number}_r{run}"
+    name = foreign_key_name(key, run, number)
     parent = staging if key.table == split_name(table)[1] or key.table == table else key.table
     return (
         f"ALTER TABLE {quote(staging)} ADD CONSTRAINT {quote_column(name)} FOREIGN KEY ({columns_sql(key.columns)})"
@@ -87,7 +96,7 @@ def rename(connection: BaseDatabaseWrapper, table: str, run: int) -> None:
     """Put the staging table in the table's place, in one step."""
     if swapped(connection, table, run):
         return
-    with connection.cursor() as cursor:
+    with mysql.briefly(connection, table), connection.cursor() as cursor:
         cursor.execute(rename_sql(table, run))
 
 
@@ -169,6 +178,12 @@ def drop_leftovers(connection: BaseDatabaseWrapper, table: str, run: int) -> Non
     with connection.cursor() as cursor:
         for name in (staging_name(table, run), old_name(table, run)):
             cursor.execute(f"DROP TABLE IF EXISTS {quote(name)}")
+
+
+def drop_if_free(connection: BaseDatabaseWrapper, table: str, run: int) -> None:
+    """Drop a run's leftovers where nobody has to be waited for; else the sweep comes for them again."""
+    with suppress(Busy), mysql.briefly(connection, table):
+        drop_leftovers(connection, table, run)
 
 
 def leftover_runs(connection: BaseDatabaseWrapper) -> dict[int, str]:
