@@ -62,9 +62,12 @@ def _check(backup: Backup, wanted: str, heartbeat: Heartbeat, progress: Progress
     def round_of(number: int) -> Tell:
         return _teller(backup, heartbeat, progress, number * backup.rows)
 
-    return _verify(backup, round_of(0)) or (
-        _rehearse(backup, round_of(1), round_of(2)) if wanted == Check.REHEARSE else []
-    )
+    found = _verify(backup, round_of(0))
+    if found or wanted != Check.REHEARSE:
+        return found
+    # Proved by now, however the rehearsal goes: a server that refuses it says nothing about the files.
+    Backup.objects.filter(backup.held()).update(verified_at=timezone.now())
+    return _rehearse(backup, round_of(1), round_of(2))
 
 
 def _teller(backup: Backup, heartbeat: Heartbeat, progress: Progress, before: int) -> Tell:
@@ -107,11 +110,13 @@ def _rehearse(backup: Backup, tell_filling: Tell, tell_comparing: Tell) -> list[
 
 
 def _checked(backup: Backup, wanted: str, problems: list[dict[str, str]]) -> None:
-    """Write down what was proved; a backup that fails loses its marks."""
+    """Write down what was proved; a damaged backup loses its marks, one that could not be checked keeps them."""
     now = timezone.now()
-    marks: dict[str, Any] = {"verified_at": None, "rehearsed_at": None}
-    if not problems:
-        marks = {"verified_at": now, **({"rehearsed_at": now} if wanted == Check.REHEARSE else {})}
+    marks: dict[str, Any] = {} if problems else {"verified_at": now}
+    if wanted == Check.REHEARSE:
+        marks["rehearsed_at"] = None if problems else now
+    if any(problem["code"] == "damaged" for problem in problems):
+        marks = {"verified_at": None, "rehearsed_at": None}
     mine = Backup.objects.filter(backup.held())
     mine.update(
         check_problems=problems, check_started_at=None, checked_rows=0, checked_bytes=0, waiting_for="", **marks

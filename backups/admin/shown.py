@@ -29,6 +29,9 @@ BADGES: dict[str, Badge] = {
 }
 CHECKING = {Check.VERIFY: Badge("Verifying", "busy", "verified"), Check.REHEARSE: Badge("Rehearsing", "busy", "replay")}
 DAMAGED = Badge("Damaged", "bad", "heart_broken")
+UNPROVED = Badge("Check failed", "warn", "gpp_maybe")
+# What a check finds that is the fault of the backup; the rest is the server's, or the worker's.
+DAMAGE = {"damaged", "digest"}
 STANDINGS: dict[str, Badge] = {
     "good": Badge("Good", "good", "check_circle"),
     "stale": Badge("Stale", "warn", "history"),
@@ -41,6 +44,7 @@ ORDER = [*STEPS[:5], "swapped", "done"]
 # What people can do about a problem, by its code.
 ADVICE = {
     "damaged": "Do not rely on it: back the table up anew, and find out who else writes into the lake's backups/.",
+    "out-of-range": "Make the dry run of a restore into another name, or back the table up anew and look there.",
     "takeovers": "Look into the workers' log, mend the cause, and ask for it again.",
     "failure": "Look into the workers' log, mend the cause, and ask for it again.",
     "schema-differs": "A dry run shows the difference: take the backup's definition, or choose another name.",
@@ -67,7 +71,7 @@ def badge_of(work: Backup | Restore | DryRun) -> Badge:
         if work.check_wanted:
             return CHECKING[Check(work.check_wanted)]
         if work.check_problems:
-            return DAMAGED
+            return DAMAGED if DAMAGE & {problem["code"] for problem in work.check_problems} else UNPROVED
     return BADGES[work.status]
 
 

@@ -1,13 +1,19 @@
 """Checks as somebody watches them: progress, a change of mind, a worker that dies again and again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
+from backups.admin.shown import badge_of
 from backups.models import Backup
 from backups.services import cancel_backup, check, request_check
-from tests.backups.conftest import backed_up, run_sql
+from migration_console.lib.folder import Folder
+from tests.backups.conftest import backed_up, rehearsed, run_sql, without
 
 pytestmark = pytest.mark.database
 ROWS = 500
@@ -65,3 +71,50 @@ def test_a_check_at_which_workers_die_again_and_again_ends(backup: Backup) -> No
     Backup.objects.filter(pk=backup.pk).update(takeovers=6)
     done = check(backup.pk)
     assert (done.check_wanted, done.verified_at, done.check_problems[0]["code"]) == ("", None, "takeovers")
+
+
+def test_a_rehearsal_that_the_server_refuses_says_nothing_about_the_files(backup: Backup) -> None:
+    rehearsed(backup)
+    Backup.objects.update(verified_at=timezone.now() - timedelta(days=1))
+    request_check(backup, rehearse=True)
+    refusing = without("CREATE") if connection.vendor == "mysql" else full(backup)
+    with refusing:
+        for _ in range(6):
+            done = check(backup.pk)
+    assert done.check_problems != []
+    assert done.verified_at is not None
+    assert timezone.now() - done.verified_at < timedelta(minutes=1)
+    assert (done.rehearsed_at, badge_of(done).word) == (None, "Check failed")
+    assert (rehearsed(backup).rehearsed_at is not None, badge_of(rehearsed(backup)).word) == (True, "Done")
+
+
+@contextmanager
+def full(backup: Backup) -> Iterator[None]:
+    """Put something in the place of each scratch table that SQLite does not drop as a table."""
+    names = [f"_console_rehearsal_{backup.pk}_{epoch}" for epoch in range(backup.epoch, backup.epoch + 20)]
+    run_sql(*(f"CREATE VIEW {name} AS SELECT 1" for name in names))
+    yield
+    run_sql(*(f"DROP VIEW {name}" for name in names))
+
+
+def test_a_check_that_could_not_be_made_leaves_the_marks(backup: Backup, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rehearsed(backup)
+
+    def deny(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    request_check(backup)
+    with monkeypatch.context() as patched:
+        patched.setattr("backups.proof.read_manifest", deny)
+        for _ in range(6):
+            done = check(backup.pk)
+    assert done.check_problems[0]["code"] == "failure"
+    assert (done.verified_at, done.rehearsed_at) == (before.verified_at, before.rehearsed_at)
+
+
+def test_a_damaged_backup_loses_its_marks(backup: Backup, folder: Folder) -> None:
+    rehearsed(backup)
+    (part,) = folder.path(backup.prefix).glob("*.avro")
+    part.write_bytes(part.read_bytes()[:-20])
+    done = rehearsed(backup)
+    assert (done.verified_at, done.rehearsed_at, badge_of(done).word) == (None, None, "Damaged")
