@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from migration_console.lib.definition import read_definition
-from migration_console.lib.errors import Problem, Refused, conflict
+from migration_console.lib.errors import Problem, Refused, conflict, refuse
 from migration_console.lib.lease import Heartbeat
 from migration_console.lib.ledger import ledger
 from migration_console.lib.progress import Progress, no_progress
@@ -19,6 +19,7 @@ from migration_console.lib.tables import resolve
 
 from .bell import ring
 from .difference import difference
+from .errors import Damaged, OutOfRange
 from .manifest import Manifest
 from .meter import Tell, silent
 from .models import Backup, BackupStatus, DryRun, Restore
@@ -61,9 +62,15 @@ def foresee(chosen: Backup, target: str, tell: Tell = silent) -> dict[str, Any]:
     then = manifest.runs if target == chosen.table else ()
     known = {run["run"] for run in then} - {run["run"] for run in ledger().strangers(target, then)}
     now = ledger().contents(ask, target)
+    try:
+        rows = difference(connection, manifest, chosen.prefix, target, tell).as_dict()
+    except Damaged as damage:
+        raise refuse("damaged", f"{chosen} cannot be restored: {damage}") from None
+    except OutOfRange as value:
+        raise refuse("out-of-range", f"{target} cannot be compared with {chosen}: {value}") from None
     return {
         **result,
-        **difference(connection, manifest, chosen.prefix, target, tell).as_dict(),
+        **rows,
         "only_then": found.only_then,
         "only_now": found.only_now,
         "roll_back": [run for run in now if run["run"] not in known],

@@ -6,14 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
 from backups.admin.shown import badge_of
-from backups.models import Backup
-from backups.services import cancel_backup, check, request_check
+from backups.models import Backup, BackupStatus
+from backups.services import cancel_backup, check, request_check, request_dry_run, try_out
 from migration_console.lib.folder import Folder
 from tests.backups.conftest import backed_up, rehearsed, run_sql, without
+from tests.conftest import Client
 
 pytestmark = pytest.mark.database
 ROWS = 500
@@ -118,3 +120,14 @@ def test_a_damaged_backup_loses_its_marks(backup: Backup, folder: Folder) -> Non
     part.write_bytes(part.read_bytes()[:-20])
     done = rehearsed(backup)
     assert (done.verified_at, done.rehearsed_at, badge_of(done).word) == (None, None, "Damaged")
+
+
+def test_a_dry_run_of_a_damaged_backup_is_refused(backup: Backup, folder: Folder) -> None:
+    (part,) = folder.path(backup.prefix).glob("*.avro")
+    part.write_bytes(part.read_bytes()[:-5] + b"xxxxx")
+    answer = Client("operator")("POST", "/restore/t", {"backup": backup.pk, "dry_run": True})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "damaged")
+    with pytest.raises(CommandError, match="cannot be restored"):
+        call_command("restore", "t", "--dry-run", f"--backup={backup.pk}")
+    seen = try_out(request_dry_run("t").pk)
+    assert (seen.status, seen.problems[0]["code"]) == (BackupStatus.REFUSED, "damaged")
