@@ -62,3 +62,15 @@ def test_a_file_is_loaded_from_the_list_of_runs(page: Page, load: Loads, tmp_pat
     page.click("text=Load this file")
     page.wait_for_selector("text=raw/small-2.csv")
     assert [run.loaded for run in work_off(unfinished())] == [1]
+
+
+def test_a_request_that_is_broken_off_is_no_error(page: Page) -> None:
+    held: list[Any] = []
+    page.route("**/never", lambda route: held.append(route))
+    with page.expect_request("**/never"):
+        page.evaluate(
+            "() => { htmx.ajax('GET', '/admin/never', { source: '#content', target: '#content' }).catch(() => {}); }"
+        )
+    page.evaluate("htmx.trigger('#content', 'htmx:abort')")
+    page.wait_for_timeout(100)
+    held[0].abort()

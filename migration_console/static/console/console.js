@@ -61,6 +61,10 @@
     localTimes(document);
     confirmByName(document);
   });
+  // What is broken off on purpose, or by leaving the page, is no error for the browser's console; what fails is
+  // told there once, by an event of its own behind afterRequest.
+  const NO_ERRORS = ["htmx:sendAbort", "htmx:afterRequest"];
+  if (window.htmx) htmx.logger = (_element, name, detail) => { if (NO_ERRORS.includes(name)) delete detail.error; };
   // Django's token for every request that htmx sends.
   document.addEventListener("htmx:configRequest", (event) => {
     const token = document.querySelector("input[name=csrfmiddlewaretoken]");
