@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Count, Max, Min, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Sum
+from django.db.models.functions import Coalesce, Now
 
 from migration_console.lib.errors import Problem, conflict
 from migration_console.lib.lake import lake
@@ -13,7 +13,7 @@ from migration_console.lib.ledger import Ask, ContainedRun
 from .admission import admit_upload
 from .archive import version_of
 from .bell import ring, ring_waiting
-from .models import CORRECTION, RESTORED, Batch, Reject, Run, SchemaVersion, Status
+from .models import CORRECTION, RESTORED, Batch, Part, Reject, Run, SchemaVersion, Status
 
 IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
 # Their batches stay in the table too, unless the file was to be published whole.
@@ -55,13 +55,16 @@ def _starts(ask: Ask, run: int) -> list[int]:
     return [int(start) for (start,) in ask(*batches.query.sql_with_params())]
 
 
-def _is_whole(version: int) -> bool:
-    return SchemaVersion.objects.get(pk=version).parsed.whole
+def _is_whole(version: int | None) -> bool:
+    return version is not None and SchemaVersion.objects.get(pk=version).parsed.whole
 
 
 def loading(table: str) -> list[str]:
     """Return what is loading into a table now, in words."""
-    runs = Run.objects.filter(dataset__table=table, status=Status.LOADING).select_related("dataset").order_by("pk")
+    # A run may have ended while a worker is still at one of its batches.
+    held = Part.objects.filter(run=OuterRef("pk"), lease_until__gt=Now())
+    at_work = Q(status=Status.LOADING) | (~Q(status__in=IN_THE_TABLE) & Exists(held))
+    runs = Run.objects.filter(at_work, dataset__table=table).select_related("dataset").order_by("pk")
     return [f"run {run.pk} of dataset {run.dataset}" for run in runs]
 
 
@@ -75,7 +78,9 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
     there = {run["run"]: run for run in contained}
     gone = []
     with transaction.atomic():
-        for run in _claimed(table):
+        claimed = _claimed(table)
+        _fence([run.pk for run in claimed if run.status in PARTLY])
+        for run in claimed:
             if run.pk not in there:
                 gone.append(run.pk)
             elif run.batches.count() != there[run.pk]["batches"]:
@@ -93,11 +98,22 @@ def strangers(table: str, contained: Sequence[ContainedRun]) -> list[ContainedRu
 
 
 def _claimed(table: str) -> list[Run]:
-    """Return the runs of which the ledger says that the table contains rows."""
-    runs = Run.objects.filter(dataset__table=table).select_related("schema_version").order_by("pk")
-    partly = runs.filter(status__in=PARTLY, batches__isnull=False).distinct()
-    found = [run for run in partly if run.schema_version is None or not run.schema_version.parsed.whole]
-    return sorted([*runs.filter(status__in=IN_THE_TABLE), *found], key=lambda run: run.pk)
+    """Lock and return the runs of which the ledger says that the table contains rows."""
+    runs = Run.objects.filter(dataset__table=table).order_by("pk")
+    partly = runs.filter(Exists(Batch.objects.filter(run=OuterRef("pk"))), status__in=PARTLY)
+    pks = [*runs.filter(status__in=IN_THE_TABLE).values_list("pk", flat=True), *partly.values_list("pk", flat=True)]
+    # By their keys alone, and in order: whoever begins a run locks its dataset first, and then the run.
+    found = Run.objects.select_for_update().filter(pk__in=pks).order_by("pk")
+    return [
+        run
+        for run in found
+        if run.status in IN_THE_TABLE or (run.status in PARTLY and not _is_whole(run.schema_version_id))
+    ]
+
+
+def _fence(runs: Sequence[int]) -> None:
+    """Take their parts from whoever is still at them: he adds no line to what is counted from now on."""
+    Part.objects.filter(run__in=runs).update(epoch=F("epoch") + 1, owner="", lease_until=None)
 
 
 def _note_partly(run: Run, there: ContainedRun) -> None:

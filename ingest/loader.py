@@ -20,7 +20,7 @@ from .batches import Prepared, ahead, prepare
 from .destination import Destination
 from .errors import group_errors
 from .isolation import Isolation, Outcome
-from .models import MAX_REJECTS, Batch, Part, Run
+from .models import MAX_REJECTS, Batch, Part, Run, Status
 from .rejects import insert_rejects
 from .schema import Schema
 from .survey import Survey
@@ -156,7 +156,10 @@ class Loader:
         row.overflow = zlib.compress(b"\n".join(orjson.dumps(reject.as_dict()) for reject in over)) if over else None
         row.save(update_fields=["loaded", "skipped", "rejected", "errors", "overflow"])
         self.rejected = before + len(rejects) if rejects else self.rejected
-        if Run.objects.filter(pk=self.run.pk, cancel_requested=True).exists():
+        status, cancelled = Run.objects.values_list("status", "cancel_requested").get(pk=self.run.pk)
+        if status != Status.LOADING:
+            raise Fenced(f"{self.run} is {status}: another worker has ended it, or a restore has taken it back")
+        if cancelled:
             raise Cancelled
         moved = part.advance(
             start=batch.start,

@@ -13,7 +13,7 @@ from django.utils import timezone
 from migration_console.lib import swap
 from migration_console.lib.audit import record
 from migration_console.lib.errors import Broken, Busy, Fenced, Gone, Refused, Unavailable, conflict, refuse
-from migration_console.lib.lease import writing
+from migration_console.lib.lease import reserved, writing
 from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.sqltype import BINARY
 
@@ -265,6 +265,8 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
         fields |= {"schema_version": None, "survey": {}, "sha256": None, "started_at": None, "duplicate_of": None}
         fields |= dict.fromkeys(["read", "loaded", "rejected", "skipped"], 0) | {"errors": []}
     with transaction.atomic():
+        if goes_on:
+            _refuse_reserved(run)
         # Of two who ask at once, the second finds the run open.
         taken = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=run.status, closed_at=run.closed_at).update(
             attempt=F("attempt") + 1, takeovers=0, cancel_requested=False, problems=[], report_key="",
@@ -281,6 +283,16 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
         record("run.retried", run, user=user, attempt=run.attempt + 1, reason=reason)
     run.refresh_from_db()
     ring(run)
+
+
+def _refuse_reserved(run: Run) -> None:
+    """Keep a run from going on where a restore wants its table: its rows would go into the one that is replaced.
+
+    Locks the table's lease, as whoever begins to load does: a restore sees this run loading, or we see the restore.
+    """
+    table = schema_of(run).descriptor.target
+    if by := reserved(table):
+        raise conflict("reserved", f"{by} is about to replace {table}; wait for its end, or cancel it, then try again")
 
 
 def cancel(run: Run, *, user: Any = None) -> None:

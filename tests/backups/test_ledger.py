@@ -10,10 +10,11 @@ from backups.models import RestoreStatus
 from backups.services import bring_back, dry_run, load_again, request_restore
 from ingest.admission import admit_upload
 from ingest.corrections import resubmit, send
+from ingest.ledger import rewind
 from ingest.models import Run, Status
 from ingest.services import advance, cancel, retry
 from ingest.sweeper import work_off
-from migration_console.lib.errors import Refused
+from migration_console.lib.errors import Conflict, Refused
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import reserve, unreserve
 from tests.backups.conftest import backed_up, fingerprint, restored
@@ -169,6 +170,63 @@ def test_a_file_half_in_the_backup_is_loaded_to_its_end_once(load: Loads, settin
     retry(run)
     assert (advance(run.pk).status, run.parts.get().next_byte) == (Status.ARCHIVED, run.parts.get().end)
     assert contents() == [(n, "monday") for n in range(5)] + [(n, "x") for n in range(100, 2100)]
+
+
+def half_cancelled(settings: Any) -> Run:
+    """Load the first batches of a file, and cancel the rest."""
+    run = half_loaded(settings)
+    cancel(run)
+    run = advance(run.pk)
+    assert (run.status, run.closed_at is not None) == (Status.CANCELLED, True)
+    return run
+
+
+def test_a_run_is_not_taken_up_again_while_a_restore_wants_its_table(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    run = half_cancelled(settings)
+    reserve("t", "restore 7")
+    with pytest.raises(Conflict, match="restore 7 is about to replace t; wait for its end"):
+        retry(run)
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == (Status.CANCELLED, 1)
+    unreserve("t", "restore 7")
+    retry(run)
+    assert advance(run.pk).status == Status.ARCHIVED
+    assert len(contents()) == 2005
+
+
+def test_a_restore_waits_for_a_worker_that_is_still_at_a_run_which_has_ended(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = half_cancelled(settings)
+    part = run.parts.get()
+    assert part.claim()
+    restore = bring_back(request_restore("t").pk)
+    assert (restore.status, f"run {run.pk}" in restore.waiting_for) == (RestoreStatus.REQUESTED, True)
+    part.release()
+    restore = bring_back(restore.pk)
+    assert (restore.status, restore.rolled_back) == (RestoreStatus.DONE, [run.pk])
+
+
+def test_a_run_that_has_ended_gets_no_more_batches(load: Loads, settings: Any) -> None:
+    settings.BATCH_BYTES = 1024
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    run = admit_upload("raw/t-2.csv", io.BytesIO(rows(100, 2000, "x").encode()), trigger="test", dataset=None)
+
+    def rolled_back(_done: int, _total: int) -> None:
+        Run.objects.filter(pk=run.pk).update(status=Status.ROLLED_BACK)
+
+    assert advance(run.pk, rolled_back).status == Status.ROLLED_BACK
+    assert (run.batches.count(), run.parts.get().fenced) == (1, 1)
+
+
+def test_a_worker_at_a_run_that_a_restore_takes_back_is_fenced(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    run = half_cancelled(settings)
+    part = run.parts.get()
+    assert part.claim()
+    assert run.pk in rewind("t", [])
+    assert not part.advance(start=part.next_byte, byte=part.end, row=2001, line=2002)
 
 
 def test_only_one_reserves_a_table(transactional_db: None) -> None:
