@@ -74,20 +74,15 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
     Otherwise files stay `loaded` that the table no longer contains, and sending them again does nothing.
     """
     unknown = {run["run"] for run in strangers(table, contained)}
-    contained = [run for run in contained if run["run"] not in unknown]
-    there = {run["run"]: run for run in contained}
-    gone = []
+    there = {run["run"]: run for run in contained if run["run"] not in unknown}
     with transaction.atomic():
         claimed = _claimed(table)
         _fence([run.pk for run in claimed if run.status in PARTLY])
-        for run in claimed:
-            if run.pk not in there:
-                gone.append(run.pk)
-            elif run.batches.count() != there[run.pk]["batches"]:
-                _note_partly(run, there[run.pk])
+        gone = [run.pk for run in claimed if run.pk not in there]
         Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK, rejects_open=False)
         _give_back_corrections(gone)
-        _bring_back(table, [run for run in contained if run["run"] not in gone])
+        _bring_back(table, [run for run in there.values() if run["whole"]])
+        _bring_back_partly(table, [run for run in there.values() if not run["whole"]])
     return gone
 
 
@@ -116,6 +111,26 @@ def _fence(runs: Sequence[int]) -> None:
     Part.objects.filter(run__in=runs).update(epoch=F("epoch") + 1, owner="", lease_until=None)
 
 
+def _bring_back_partly(table: str, contained: Sequence[ContainedRun]) -> None:
+    """Make the ledger say which batches are in the table of runs of which it contains only some."""
+    there = {run["run"]: run for run in contained}
+    runs = Run.objects.filter(
+        dataset__table=table, pk__in=there, status__in=[Status.ROLLED_BACK, *IN_THE_TABLE, *PARTLY]
+    )
+    for run in runs.order_by("pk"):
+        found = there[run.pk]
+        lines, starts = set(run.batches.values_list("start", flat=True)), set(found["starts"])
+        back = run.status == Status.ROLLED_BACK
+        if starts - lines:
+            _note_unknown(run, len(starts - lines))
+        elif lines - starts or (back and found["status"] == Status.LOADING):
+            _note_partly(run, found)
+        elif back:
+            # It had ended before the backup was taken, and can be taken up as it could then.
+            Run.objects.filter(pk=run.pk).update(status=found["status"], attention=found["status"] == Status.FAILED)
+            run.note_open_rejects()
+
+
 def _note_partly(run: Run, there: ContainedRun) -> None:
     """Cut the ledger of a run back to the batches that are in the table: taken up again, it loads the rest.
 
@@ -131,13 +146,28 @@ def _note_partly(run: Run, there: ContainedRun) -> None:
             part.save(update_fields=["next_byte", "next_row", "next_line"])
     run.rejects.filter(batch_id__in=list(gone.values_list("pk", flat=True))).delete()
     gone.delete()
-    message = (
-        f"since a restore only {there['loaded']} rows of it are in the table; taken up again, it loads the rest:"
-        f" {lines['rows']} rows of {lines['many']} batches between bytes {lines['first']} and {lines['last']}"
-    )
-    problems = [Problem("partly-restored", message).as_dict()]
+    message = f"since a restore only {there['loaded']} rows of it are in the table; taken up again, it loads the rest"
+    if lines["many"]:
+        message += (
+            f": {lines['rows']} rows of {lines['many']} batches between bytes {lines['first']} and {lines['last']}"
+        )
     totals = run.batches.aggregate(loaded=Sum("loaded"), rejected=Sum("rejected"), skipped=Sum("skipped"))
-    counts = {name: value or 0 for name, value in totals.items()}
+    _fail(run, "partly-restored", message, **{name: value or 0 for name, value in totals.items()})
+
+
+def _note_unknown(run: Run, many: int) -> None:
+    """End a run of which the table has rows again whose lines an earlier restore took away: nothing more is loaded."""
+    run.parts.update(next_byte=F("end"))
+    message = (
+        f"a restore brought back rows of {many} batches of which the ledger has no lines any more, since an earlier one"
+        f" took them away: nothing more is loaded. Delete its rows (_run = {run.pk}), then load the file again with a"
+        " reason"
+    )
+    _fail(run, "unknown-batches", message)
+
+
+def _fail(run: Run, code: str, message: str, **counts: int) -> None:
+    problems = [Problem(code, message).as_dict()]
     Run.objects.filter(pk=run.pk).update(status=Status.FAILED, attention=True, problems=problems, **counts)
     run.note_open_rejects()
 
@@ -152,9 +182,9 @@ def _give_back_corrections(gone: Sequence[int]) -> None:
 
 
 def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
-    """Mark runs that an earlier restore took away, and a restore to a later moment brings back."""
-    pks = [run["run"] for run in contained if run["whole"]]
-    mine = Run.objects.filter(dataset__table=table, pk__in=pks, status=Status.ROLLED_BACK)
+    """Mark the runs that an earlier restore took away, or cut, and of which the table contains all rows again."""
+    there = {run["run"]: run for run in contained}
+    mine = Run.objects.filter(dataset__table=table, pk__in=there, status__in=[Status.ROLLED_BACK, *PARTLY])
     for run in mine.filter(trigger=CORRECTION).select_related("parent"):
         # Loaded after all: what it refused is among its own rejects.
         refused = list(run.rejects.values_list("row", flat=True))
@@ -164,8 +194,19 @@ def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
             run.parent.note_open_rejects()
     for run in mine.filter(rejected__gt=0):
         run.note_open_rejects()
+    for run in mine.filter(status__in=PARTLY):
+        _note_whole(run, there[run.pk])
     mine.filter(closed_at__isnull=False).update(status=Status.ARCHIVED)
     mine.update(status=Status.LOADED)
+
+
+def _note_whole(run: Run, there: ContainedRun) -> None:
+    """Let nobody go on with a run that was cut: the rows behind the cut are in the table again."""
+    run.parts.update(next_byte=F("end"))
+    warning = "A restore brought back all of it; an earlier one had taken away lines of its ledger, and their rejects"
+    Run.objects.filter(pk=run.pk).update(
+        loaded=there["loaded"], attention=False, problems=[], warnings=[*run.warnings, warning]
+    )
 
 
 def load_again(runs: Sequence[int]) -> list[int]:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.database
 ID: dict[str, Any] = {"name": "id", "type": "integer", "constraints": {"required": True}}
 TEXT: dict[str, Any] = {"name": "v", "constraints": {"maxLength": 20}}
 APPEND: dict[str, Any] = {"name": "t", "schema": {"fields": [ID, TEXT], "primaryKey": "id"}}
+KEYLESS: dict[str, Any] = {"name": "t", "schema": {"fields": [ID, TEXT]}}
 UPSERT: dict[str, Any] = {**APPEND, "mode": "upsert"}
 
 
@@ -116,24 +117,30 @@ def test_the_dry_run_names_the_runs(load: Loads) -> None:
     assert [found["run"] for found in dry_run("t")["roll_back"]] == [run.pk]
 
 
+class Killed(BaseException):
+    """The end of a worker."""
+
+
 def half_loaded(settings: Any, *, bad: str = "") -> Run:
     """Load the first batches of a file, and leave the rest, with a last row of a bad id, as a killed worker would."""
     settings.BATCH_BYTES = 1024
     data = rows(100, 2000, "x") + (f"{bad},x\n" if bad else "")
     run = admit_upload("raw/t-2.csv", io.BytesIO(data.encode()), trigger="test", dataset=None)
+    load_until(run, 300)
+    return run
 
-    class Killed(BaseException):
-        pass
+
+def load_until(run: Run, many: int) -> None:
+    """Load some rows of a file, and die."""
 
     def kill(done: int, _total: int) -> None:
-        if done > 300:
+        if done > many:
             raise Killed
 
     with pytest.raises(Killed):
         advance(run.pk, kill)
     run.parts.update(owner="", lease_until=None)
     Run.objects.filter(pk=run.pk).update(owner="", lease_until=None)
-    return run
 
 
 def test_a_restore_waits_for_a_file_that_is_loading(load: Loads, settings: Any) -> None:
@@ -227,6 +234,73 @@ def test_a_worker_at_a_run_that_a_restore_takes_back_is_fenced(load: Loads, sett
     assert part.claim()
     assert run.pk in rewind("t", [])
     assert not part.advance(start=part.next_byte, byte=part.end, row=2001, line=2002)
+
+
+def test_a_cancelled_run_that_comes_back_goes_on_behind_its_batches(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = half_cancelled(settings)
+    there = len(contents())
+    restore = restored("t")
+    assert (restore.rolled_back, len(contents())) == ([run.pk], 5)
+    assert restored("t", backup=restore.safety_id).rolled_back == []
+    run.refresh_from_db()
+    assert (run.status, len(contents())) == (Status.CANCELLED, there)
+    assert load(APPEND, rows(100, 2000, "x"), "t-3.csv").status == Status.REFUSED, "it would be doubled"
+    assert load_again(restore) == []
+    retry(run)
+    assert (advance(run.pk).status, len(contents())) == (Status.ARCHIVED, 2005)
+
+
+def test_a_run_that_was_loading_comes_back_as_failed(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    monday = backed_up("t")
+    run = half_loaded(settings)
+    middle = backed_up("t")
+    there = len(contents())
+    cancel(run)
+    assert advance(run.pk).status == Status.CANCELLED
+    restored("t", backup=monday.pk)
+    restored("t", backup=middle.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attention, run.loaded) == (Status.FAILED, True, there - 5)
+    assert f"only {there - 5} rows of it are in the table" in run.problems[0]["message"]
+    retry(run)
+    assert (advance(run.pk).status, len(contents())) == (Status.ARCHIVED, 2005)
+
+
+def test_a_run_that_was_cut_and_comes_back_whole_is_not_taken_up(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    run = half_loaded(settings)
+    backed_up("t")
+    assert advance(run.pk).status == Status.ARCHIVED
+    undone = restored("t")
+    assert Run.objects.get(pk=run.pk).status == Status.FAILED
+    for _ in range(2):
+        restored("t", backup=undone.safety_id)
+        run.refresh_from_db()
+        assert (run.status, run.loaded, run.problems, run.attention) == (Status.ARCHIVED, 2000, [], False)
+        assert len(contents()) == 2005
+    assert load(APPEND, rows(100, 2000, "x"), "t-3.csv").status == Status.DUPLICATE
+
+
+def test_rows_come_back_of_which_the_ledger_has_no_lines(load: Loads, settings: Any) -> None:
+    load(KEYLESS, rows(0, 5, "monday"), "t-1.csv")
+    run = half_loaded(settings)
+    early = backed_up("t")
+    load_until(run, 1000)
+    late = backed_up("t")
+    there = len(contents())
+    assert early.rows < late.rows < 2005
+    assert advance(run.pk).status == Status.ARCHIVED
+    restored("t", backup=early.pk)
+    restored("t", backup=late.pk)
+    run.refresh_from_db()
+    assert (run.status, run.problems[0]["code"]) == (Status.FAILED, "unknown-batches")
+    retry(run)
+    run = advance(run.pk)
+    assert (run.status, len(contents())) == (Status.FAILED, there), "nothing is loaded twice"
+    assert load(KEYLESS, rows(100, 2000, "x"), "t-3.csv").status == Status.REFUSED
 
 
 def test_only_one_reserves_a_table(transactional_db: None) -> None:
