@@ -12,7 +12,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
 from migration_console.lib.errors import Refused, conflict, refuse, unknown
-from migration_console.lib.tables import is_own, listed, resolve
+from migration_console.lib.tables import is_own, listed, proper, resolve
 
 from .models import Backup, BackupStatus, Check, ListedTable, Restore
 from .proof import request_check
@@ -27,7 +27,8 @@ AHEAD = timedelta(seconds=30)
 
 
 def add_table(name: str, *, user: Any = None) -> ListedTable:
-    """Put a table on the list; the console's own tables are none."""
+    """Put a table on the list, by its proper name; the console's own tables are none."""
+    name = proper(name)
     if is_own(name):
         raise refuse("own-table", f"{name} is the console's own; it can be neither backed up nor restored")
     if read_definition(connection, name) is None:

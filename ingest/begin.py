@@ -71,8 +71,10 @@ def _pin_schema(run: Run) -> SchemaVersion:
     """Take the dataset's newest version for good: what has been surveyed by it is loaded by it."""
     if run.schema_version is None:
         assert run.dataset is not None
-        run.schema_version = run.dataset.current
-        run.save(update_fields=["schema_version"])
+        with transaction.atomic():
+            # Locked: a version that a run has does not change any more, nor does its dataset's table.
+            run.schema_version = Dataset.objects.select_for_update().get(pk=run.dataset.pk).current
+            run.save(update_fields=["schema_version"])
     version = run.schema_version
     if version.model_hash and version.model_hash != model_hash(version.parsed.model):
         message = f"the model {version.parsed.model} has changed since version {version.number}; save the dataset again"

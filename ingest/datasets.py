@@ -3,16 +3,17 @@
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
 
 from migration_console.lib.audit import record
 from migration_console.lib.definition import read_definition
 from migration_console.lib.errors import Problem, Refused, conflict
-from migration_console.lib.tables import is_own
+from migration_console.lib.tables import is_own, proper
 
 from .changes import changes
 from .descriptor import Descriptor
 from .handwritten import model_hash
-from .models import OPEN, Dataset, Run, SchemaVersion
+from .models import IN_THE_TABLE, OPEN, Batch, Dataset, Run, SchemaVersion
 from .patterns import best_match, tie
 from .schema import Schema, compile_schema
 from .target import table_problems
@@ -35,6 +36,9 @@ def save_dataset(data: dict[str, Any], *, user: Any = None) -> SchemaVersion:
         dataset, new = Dataset.objects.select_for_update().get_or_create(
             name=descriptor.name, defaults={"table": descriptor.target}
         )
+        # Once more, locked: a run may have begun meanwhile, and goes where its version says.
+        if problems := move_problems(descriptor):
+            raise Refused(problems)
         before = {} if new else dataset.current.descriptor
         version = _version(dataset, data, descriptor.model, user)
         Dataset.objects.filter(pk=dataset.pk).update(table=descriptor.target, retired=False)
@@ -46,8 +50,9 @@ def save_dataset(data: dict[str, Any], *, user: Any = None) -> SchemaVersion:
 
 
 def own_problems(descriptor: Descriptor) -> list[Problem]:
-    """Return what is wrong with a descriptor among the others: references, patterns, the table's name."""
-    return reference_problems(descriptor) + pattern_problems(descriptor) + name_problems(descriptor)
+    """Return what is wrong with a descriptor among the others: references, patterns, the table."""
+    problems = reference_problems(descriptor) + pattern_problems(descriptor)
+    return problems + name_problems(descriptor) + move_problems(descriptor)
 
 
 def misfits(schema: Schema) -> list[Problem]:
@@ -114,10 +119,29 @@ def pattern_problems(descriptor: Descriptor) -> list[Problem]:
 
 
 def name_problems(descriptor: Descriptor) -> list[Problem]:
-    """Refuse the console's own tables as targets: whoever writes users could make himself one."""
+    """Refuse the console's own tables as targets: whoever writes users could make himself one. And second names."""
     if is_own(descriptor.target):
         return [Problem("descriptor", f"{descriptor.target} is the console's own; choose another table", "/table")]
+    if (name := proper(descriptor.target)) != descriptor.target:
+        message = f"there is a table {name} already, and the server ignores case in names: write it like that"
+        return [Problem("descriptor", message, "/table")]
     return []
+
+
+def move_problems(descriptor: Descriptor) -> list[Problem]:
+    """Refuse another table once files have gone into the first: a restore of that one would forget them."""
+    dataset = Dataset.objects.filter(name=descriptor.name).exclude(table=descriptor.target).first()
+    if dataset is None:
+        return []
+    begun = Q(status__in=[*OPEN, *IN_THE_TABLE], schema_version__isnull=False)
+    loaded = Exists(Batch.objects.filter(run=OuterRef("pk")))
+    if not dataset.runs.filter(begun | Q(loaded)).exists():
+        return []
+    message = (
+        f"files of {dataset} have gone into {dataset.table}, and a dataset keeps its table: retire this dataset, and"
+        f" make another one for {descriptor.target}"
+    )
+    return [Problem("descriptor", message, "/table")]
 
 
 def target_tables() -> list[str]:

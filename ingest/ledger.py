@@ -13,9 +13,8 @@ from migration_console.lib.ledger import Ask, ContainedRun
 from .admission import admit_upload
 from .archive import version_of
 from .bell import ring, ring_waiting
-from .models import CORRECTION, RESTORED, Batch, Part, Reject, Run, SchemaVersion, Status
+from .models import CORRECTION, IN_THE_TABLE, RESTORED, Batch, Part, Reject, Run, SchemaVersion, Status
 
-IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
 # Their batches stay in the table too, unless the file was to be published whole.
 PARTLY = [Status.LOADING, Status.FAILED, Status.CANCELLED]
 

@@ -112,6 +112,7 @@ class Status(models.TextChoices):
 # The trigger of a run that corrects another one's rejects, and the version of one whose file is still on its way.
 CORRECTION, UPLOADING, RESTORED = "correction", "uploading", "restore"
 OPEN = [Status.RECEIVED, Status.LOADING]
+IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
 BADLY = {Status.REFUSED, Status.FAILED}
 TO_ERRORS = [Status.REFUSED, Status.FAILED, Status.CANCELLED]
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from migration_console.lib.errors import Refused
-from migration_console.lib.tables import resolve
+from migration_console.lib.tables import proper, resolve
 from migration_console.numbers import number
 
 from .. import services
@@ -65,7 +65,7 @@ class ListedTableAdmin(Pages):
         """Show the tables that are not listed; put one on the list."""
         allow(request, "backups.add_listedtable")
         if request.method == "POST":
-            name = request.POST.get("table", "").strip()
+            name = proper(request.POST.get("table", ""))
             if attempt(request, lambda: services.add_table(name, user=request.user), f"{name} is on the list."):
                 return redirect(PLAN, name)
             return redirect("admin:backups_listedtable_choose")

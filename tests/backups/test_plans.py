@@ -14,6 +14,7 @@ from backups.models import Backup, BackupStatus, Check, ListedTable
 from backups.plans import tables
 from backups.retention import Kept, reasons_to_keep
 from backups.services import (
+    add_table,
     bring_back,
     delete_backup,
     prune,
@@ -103,6 +104,16 @@ def test_a_backup_that_is_being_restored_stays(t: str) -> None:
     assert delete_backup(backup).status == BackupStatus.DELETED
     with pytest.raises(Refused, match="no finished backup"):
         request_restore(t, backup=backup.pk)
+
+
+@pytest.mark.database
+def test_a_table_is_on_the_list_by_one_name(t: str) -> None:
+    own = "main" if connection.vendor == "sqlite" else connection.settings_dict["NAME"]
+    names = ["t", " t ", f"{own}.t", f" {own} . t"]
+    if connection.features.ignores_table_name_case:
+        names += ["T", f"{own.upper()}.T"]
+    assert {add_table(name).name for name in names} == {"t"}
+    assert ListedTable.objects.count() == 1
 
 
 def test_a_schedule_is_a_line_of_beat(t: str) -> None:

@@ -255,3 +255,30 @@ def test_a_table_that_changed_since_refuses_the_file(load: Loads) -> None:
     assert (run.status, run.loaded) == (Status.REFUSED, 0)
     assert "extra" in run.problems[0]["message"]
     assert query("SELECT COUNT(*) FROM small") == [(1,)]
+
+
+@pytest.mark.database
+def test_a_dataset_whose_files_have_gone_into_a_table_keeps_it(load: Loads) -> None:
+    moved = {**SMALL, "table": "elsewhere"}
+    load(SMALL, "id\nx\n", "small-1.csv")
+    with pytest.raises(Refused, match=r"files of small have gone into small, .* retire this dataset"):
+        save_dataset(moved)
+    assert Dataset.objects.get().table == "small"
+    assert save_dataset({**SMALL, "title": "Small", "table": "small"}).number == 2
+
+
+def test_a_dataset_that_has_loaded_nothing_may_go_elsewhere(load: Loads) -> None:
+    assert load(SMALL, "other\n1\n", "small-1.csv").status == Status.REFUSED
+    assert load({**SMALL, "table": "elsewhere"}, "id\n1\n", "small-2.csv").status == Status.ARCHIVED
+    assert query("SELECT id FROM elsewhere") == [(1,)]
+
+
+@pytest.mark.database
+def test_no_two_datasets_spell_a_table_differently(load: Loads) -> None:
+    load(SMALL, "id\n1\n")
+    again = {**SMALL, "name": "again", "table": "Small"}
+    if not connection.features.ignores_table_name_case:
+        assert save_dataset(again).dataset.table == "Small"
+        return
+    with pytest.raises(Refused, match="there is a table small already"):
+        save_dataset(again)
