@@ -1,6 +1,8 @@
 """The ledger as backups and restores see it: which runs a table contains, and what a restore takes back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import islice
 
 from django.db import transaction
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Sum
@@ -13,10 +15,13 @@ from migration_console.lib.ledger import Ask, ContainedRun
 from .admission import admit_upload
 from .archive import version_of
 from .bell import ring, ring_waiting
-from .models import CORRECTION, IN_THE_TABLE, RESTORED, Batch, Part, Reject, Run, SchemaVersion, Status
+from .models import CORRECTION, IN_THE_TABLE, RESTORED, UNSENT, Batch, Part, Reject, Run, SchemaVersion, Status
 
 # Their batches stay in the table too, unless the file was to be published whole.
 PARTLY = [Status.LOADING, Status.FAILED, Status.CANCELLED]
+
+# So many runs at a time: a table may have hundreds of thousands, and the server ends a session that is silent for long.
+SLICE = 1000
 
 
 def contents(ask: Ask, table: str) -> list[ContainedRun]:
@@ -29,9 +34,9 @@ def contents(ask: Ask, table: str) -> list[ContainedRun]:
         .annotate(many=Count("batches"), rows=Coalesce(Sum("batches__loaded"), 0))
     )
     sql, parameters = runs.query.sql_with_params()
-    found = []
+    found, is_whole = [], cache(_is_whole)
     for pk, dataset, key, sha256, status, version, many, rows in ask(sql, parameters):
-        if status in PARTLY and _is_whole(int(version)):
+        if status in PARTLY and is_whole(int(version)):
             continue
         found.append(
             ContainedRun(
@@ -76,9 +81,10 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
     there = {run["run"]: run for run in contained if run["run"] not in unknown}
     with transaction.atomic():
         claimed = _claimed(table)
-        _fence([run.pk for run in claimed if run.status in PARTLY])
-        gone = [run.pk for run in claimed if run.pk not in there]
-        Run.objects.filter(pk__in=gone).update(status=Status.ROLLED_BACK, rejects_open=False)
+        _fence([pk for pk, status in claimed.items() if status in PARTLY])
+        gone = [pk for pk in claimed if pk not in there]
+        for some in _slices(gone):
+            Run.objects.filter(pk__in=some).update(status=Status.ROLLED_BACK, rejects_open=False)
         _give_back_corrections(gone)
         _bring_back(table, [run for run in there.values() if run["whole"]])
         _bring_back_partly(table, [run for run in there.values() if not run["whole"]])
@@ -87,47 +93,67 @@ def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:
 
 def strangers(table: str, contained: Sequence[ContainedRun]) -> list[ContainedRun]:
     """Return those of the runs that the ledger knows nothing of: another console's, or those of a lost database."""
-    mine = dict(Run.objects.filter(dataset__table=table).values_list("pk", "sha256"))
+    mine: dict[int, str | None] = {}
+    for some in _slices(run["run"] for run in contained):
+        mine |= dict(Run.objects.filter(dataset__table=table, pk__in=some).values_list("pk", "sha256"))
     return [run for run in contained if run["run"] not in mine or (mine[run["run"]] or "") != run["sha256"]]
 
 
-def _claimed(table: str) -> list[Run]:
-    """Lock and return the runs of which the ledger says that the table contains rows."""
-    runs = Run.objects.filter(dataset__table=table).order_by("pk")
+def _slices(pks: Iterable[int]) -> Iterator[list[int]]:
+    rest = iter(pks)
+    while some := list(islice(rest, SLICE)):
+        yield some
+
+
+def _claimed(table: str) -> dict[int, str]:
+    """Lock the runs of which the ledger says that the table contains rows, and return their status."""
+    runs = Run.objects.filter(dataset__table=table).order_by().values_list("pk", flat=True)
     partly = runs.filter(Exists(Batch.objects.filter(run=OuterRef("pk"))), status__in=PARTLY)
-    pks = [*runs.filter(status__in=IN_THE_TABLE).values_list("pk", flat=True), *partly.values_list("pk", flat=True)]
+    found, is_whole = dict[int, str](), cache(_is_whole)
     # By their keys alone, and in order: whoever begins a run locks its dataset first, and then the run.
-    found = Run.objects.select_for_update().filter(pk__in=pks).order_by("pk")
-    return [
-        run
-        for run in found
-        if run.status in IN_THE_TABLE or (run.status in PARTLY and not _is_whole(run.schema_version_id))
-    ]
+    for some in _slices(sorted([*runs.filter(status__in=IN_THE_TABLE), *partly])):
+        locked = Run.objects.select_for_update().filter(pk__in=some).order_by("pk")
+        for pk, status, version in locked.values_list("pk", "status", "schema_version"):
+            if status in IN_THE_TABLE or (status in PARTLY and not is_whole(version)):
+                found[pk] = status
+    return found
 
 
 def _fence(runs: Sequence[int]) -> None:
     """Take their parts from whoever is still at them: he adds no line to what is counted from now on."""
-    Part.objects.filter(run__in=runs).update(epoch=F("epoch") + 1, owner="", lease_until=None)
+    for some in _slices(runs):
+        Part.objects.filter(run__in=some).update(epoch=F("epoch") + 1, owner="", lease_until=None)
 
 
 def _bring_back_partly(table: str, contained: Sequence[ContainedRun]) -> None:
     """Make the ledger say which batches are in the table of runs of which it contains only some."""
     there = {run["run"]: run for run in contained}
-    runs = Run.objects.filter(
-        dataset__table=table, pk__in=there, status__in=[Status.ROLLED_BACK, *IN_THE_TABLE, *PARTLY]
-    )
-    for run in runs.order_by("pk"):
-        found = there[run.pk]
-        lines, starts = set(run.batches.values_list("start", flat=True)), set(found["starts"])
-        back = run.status == Status.ROLLED_BACK
-        if starts - lines:
-            _note_unknown(run, len(starts - lines))
-        elif lines - starts or (back and found["status"] == Status.LOADING):
-            _note_partly(run, found)
-        elif back:
-            # It had ended before the backup was taken, and can be taken up as it could then.
-            Run.objects.filter(pk=run.pk).update(status=found["status"], attention=found["status"] == Status.FAILED)
-            run.note_open_rejects()
+    known = [Status.ROLLED_BACK, *IN_THE_TABLE, *PARTLY]
+    for some in _slices(there):
+        lines = dict[int, set[int]]()
+        for run, start in Batch.objects.filter(run__in=some).values_list("run", "start"):
+            lines.setdefault(run, set()).add(start)
+        runs = Run.objects.filter(dataset__table=table, pk__in=some, status__in=known).order_by("pk")
+        for pk, status in runs.values_list("pk", "status"):
+            _compare(there[pk], lines.get(pk, set()), back=status == Status.ROLLED_BACK)
+
+
+def _compare(there: ContainedRun, lines: set[int], *, back: bool) -> None:
+    """Hold the ledger's lines of a run against those that a backup names; `back` where it had been rolled back."""
+    starts = set(there["starts"])
+    if lines == starts and not back:
+        return
+    run = Run.objects.get(pk=there["run"])
+    if starts - lines:
+        _note_unknown(run, len(starts - lines))
+    elif lines - starts or there["status"] == Status.LOADING:
+        _note_partly(run, there)
+    else:
+        # It had ended before the backup was taken, and can be taken up as it could then.
+        Run.objects.filter(pk=run.pk).update(status=there["status"], attention=there["status"] == Status.FAILED)
+        run.note_open_rejects()
+    if run.trigger == CORRECTION:
+        _tell_parent(run, whole=False)
 
 
 def _note_partly(run: Run, there: ContainedRun) -> None:
@@ -173,30 +199,45 @@ def _fail(run: Run, code: str, message: str, **counts: int) -> None:
 
 def _give_back_corrections(gone: Sequence[int]) -> None:
     """Make the rows ready again that a correction had loaded which a restore took away; their parent sends them."""
-    for run in Run.objects.filter(pk__in=gone, trigger=CORRECTION).select_related("parent"):
-        fixed = Reject.objects.filter(child=run, state=Reject.State.FIXED)
-        fixed.update(state=Reject.State.READY)
-        if run.parent is not None and run.parent_id not in gone:
-            run.parent.note_open_rejects()
+    lost = set(gone)
+    for some in _slices(gone):
+        for run in Run.objects.filter(pk__in=some, trigger=CORRECTION).select_related("parent"):
+            fixed = Reject.objects.filter(child=run, state=Reject.State.FIXED)
+            fixed.update(state=Reject.State.READY)
+            if run.parent is not None and run.parent_id not in lost:
+                run.parent.note_open_rejects()
+
+
+def _tell_parent(run: Run, *, whole: bool) -> None:
+    """Call those rows of a correction fixed that are in the table, and no others: nobody sends them twice."""
+    # Loaded after all, but for what it refused: that is among its own rejects.
+    refused = list(run.rejects.values_list("row", flat=True))
+    sent = Reject.objects.filter(child=run, state__in=[Reject.State.READY, Reject.State.FIXED])
+    if whole:
+        sent.exclude(child_row__in=refused).update(state=Reject.State.FIXED)
+    else:
+        sent.update(state=Reject.State.READY)
+        for first, rows in run.batches.values_list("first_row", "rows"):
+            loaded = sent.filter(child_row__gte=first, child_row__lt=first + rows).exclude(child_row__in=refused)
+            loaded.update(state=Reject.State.FIXED)
+    if run.parent is not None:
+        run.parent.note_open_rejects()
 
 
 def _bring_back(table: str, contained: Sequence[ContainedRun]) -> None:
     """Mark the runs that an earlier restore took away, or cut, and of which the table contains all rows again."""
     there = {run["run"]: run for run in contained}
-    mine = Run.objects.filter(dataset__table=table, pk__in=there, status__in=[Status.ROLLED_BACK, *PARTLY])
-    for run in mine.filter(trigger=CORRECTION).select_related("parent"):
-        # Loaded after all: what it refused is among its own rejects.
-        refused = list(run.rejects.values_list("row", flat=True))
-        back = Reject.objects.filter(child=run, state=Reject.State.READY).exclude(child_row__in=refused)
-        back.update(state=Reject.State.FIXED)
-        if run.parent is not None:
-            run.parent.note_open_rejects()
-    for run in mine.filter(rejected__gt=0):
-        run.note_open_rejects()
-    for run in mine.filter(status__in=PARTLY):
-        _note_whole(run, there[run.pk])
-    mine.filter(closed_at__isnull=False).update(status=Status.ARCHIVED)
-    mine.update(status=Status.LOADED)
+    for some in _slices(there):
+        taken = Run.objects.filter(dataset__table=table, pk__in=some, status__in=[Status.ROLLED_BACK, *PARTLY])
+        mine = Run.objects.filter(pk__in=list(taken.values_list("pk", flat=True)))
+        for run in mine.filter(trigger=CORRECTION).select_related("parent"):
+            _tell_parent(run, whole=True)
+        unsent = Reject.objects.filter(run=OuterRef("pk"), state__in=UNSENT)
+        mine.filter(rejected__gt=0).update(rejects_open=Exists(unsent))
+        for run in mine.filter(status__in=PARTLY):
+            _note_whole(run, there[run.pk])
+        mine.filter(closed_at__isnull=True).update(status=Status.LOADED)
+        mine.filter(closed_at__isnull=False).update(status=Status.ARCHIVED)
 
 
 def _note_whole(run: Run, there: ContainedRun) -> None:

@@ -5,18 +5,20 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from backups.models import RestoreStatus
 from backups.services import bring_back, dry_run, load_again, request_restore
 from ingest.admission import admit_upload
 from ingest.corrections import resubmit, send
-from ingest.ledger import rewind
-from ingest.models import Run, Status
+from ingest.ledger import SLICE, rewind
+from ingest.models import Batch, Run, Status, key_hash
 from ingest.services import advance, cancel, retry
 from ingest.sweeper import work_off
 from migration_console.lib.errors import Conflict, Refused
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import reserve, unreserve
+from migration_console.lib.ledger import ContainedRun
 from tests.backups.conftest import backed_up, fingerprint, restored
 from tests.conftest import Loads, query
 
@@ -301,6 +303,45 @@ def test_rows_come_back_of_which_the_ledger_has_no_lines(load: Loads, settings: 
     run = advance(run.pk)
     assert (run.status, len(contents())) == (Status.FAILED, there), "nothing is loaded twice"
     assert load(KEYLESS, rows(100, 2000, "x"), "t-3.csv").status == Status.REFUSED
+
+
+def many_runs(run: Run, count: int) -> list[ContainedRun]:
+    """Add runs beside one, half of them archived and half of them failed with a batch; as a backup lists them."""
+    archived, failed = Status.ARCHIVED, Status.FAILED
+    Run.objects.bulk_create(
+        Run(
+            dataset=run.dataset, schema_version=run.schema_version, key=f"raw/{n}", key_hash=key_hash(str(n)),
+            version="1", sha256=key_hash(str(n)), survey=run.survey, status=failed if n % 2 else archived,
+        )
+        for n in range(count)
+    )  # fmt: skip
+    batch, made = run.batches.get(), list(Run.objects.exclude(pk=run.pk).order_by("pk"))
+    Batch.objects.bulk_create(Batch(**{**of(batch), "id": None, "run_id": one.pk}) for one in made)
+    return [
+        ContainedRun(
+            run=one.pk, dataset="t", key=one.key, sha256=one.sha256 or "", status=one.status, batches=1, loaded=5,
+            whole=one.status == archived, starts=[] if one.status == archived else [batch.start],
+        )
+        for one in made
+    ]  # fmt: skip
+
+
+def of(batch: Batch) -> dict[str, Any]:
+    return {field.attname: getattr(batch, field.attname) for field in Batch._meta.concrete_fields}
+
+
+def test_many_runs_are_taken_back_in_slices(load: Loads) -> None:
+    count = 2 * SLICE + 2
+    contained = many_runs(load(APPEND, rows(0, 5, "monday"), "t-1.csv"), count)
+    whole = [run for run in contained if run["whole"]]
+    for there, gone, status in [(contained, 1, "failed"), ([], count, "rolled back"), (whole, 0, "loaded")]:
+        with CaptureQueriesContext(connection) as queries:
+            assert len(rewind("t", there)) == gone
+        assert len(queries) < 60, "none a run"
+        assert Run.objects.filter(status=status).count() >= count / 2
+    # What is in the table in part comes back too.
+    assert rewind("t", contained) == []
+    assert Run.objects.filter(status="failed").count() == count / 2
 
 
 def test_only_one_reserves_a_table(transactional_db: None) -> None:
