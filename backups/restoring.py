@@ -43,6 +43,8 @@ from .working import MAX_TAKEOVERS, failures, note, teller
 LATEST = "latest"
 # How the trigger of a backup begins that a restore takes first.
 SAFETY = "restore "
+# The code of a problem: a file that was to be loaded again is not in the lake any more.
+GONE = "file-gone"
 # From here on a restore goes on to its end: it can no longer be cancelled.
 TOO_LATE = (RestoreStatus.SWAPPED,)
 
@@ -279,16 +281,40 @@ def cancel_restore(restore: Restore, *, user: Any = None) -> Restore:
 
 
 def load_again(restore: Restore, *, user: Any = None) -> list[int]:
-    """Load the files of the runs that a restore rolled back once more, in one action; return the new runs."""
+    """Load the files of the runs that a restore rolled back once more, in one action; return the new runs.
+
+    Files that are gone become problems of the restore, and keep no other from being loaded.
+    """
     if restore.status != RestoreStatus.DONE:
         raise conflict("not-done", f"{restore} is {restore.status}")
-    runs = ledger().load_again(restore.rolled_back)
+    runs, missing = list[int](), list[str]()
+    try:
+        for found in ledger().load_again(restore.rolled_back):
+            if found.again is None:
+                missing.append(found.problem)
+                continue
+            runs.append(found.again)
+            # One by one: a later one that fails leaves none of them out.
+            _note_again(restore, found.again)
+    finally:
+        if runs:
+            record("restore.loaded_again", restore, user=user, runs=runs)
+    _note_missing(restore, missing)
+    restore.refresh_from_db()
+    return runs
+
+
+def _note_again(restore: Restore, run: int) -> None:
     with transaction.atomic():
         # Locked: of two who ask at once, each adds its own runs.
         locked = Restore.objects.select_for_update().get(pk=restore.pk)
-        locked.loaded_again = [*locked.loaded_again, *runs]
+        locked.loaded_again = [*locked.loaded_again, run]
         locked.save(update_fields=["loaded_again"])
-        if runs:
-            record("restore.loaded_again", restore, user=user, runs=runs)
-    restore.refresh_from_db()
-    return runs
+
+
+def _note_missing(restore: Restore, missing: list[str]) -> None:
+    with transaction.atomic():
+        locked = Restore.objects.select_for_update().get(pk=restore.pk)
+        others = [problem for problem in locked.problems if problem["code"] != GONE]
+        locked.problems = [*others, *(Problem(GONE, message).as_dict() for message in missing)]
+        locked.save(update_fields=["problems"])

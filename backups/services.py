@@ -15,10 +15,11 @@ from .plans import (
     tables,
 )
 from .proof import check, request_check
-from .restoring import TOO_LATE, bring_back, cancel_restore, find_backup, load_again, request_restore
+from .restoring import GONE, TOO_LATE, bring_back, cancel_restore, find_backup, load_again, request_restore
 from .taking import cancel_backup, delete_backup, keep_backup, newest_verified, request_backup, take
 
 __all__ = [
+    "GONE",
     "TOO_LATE",
     "add_table",
     "adopt",

@@ -8,17 +8,12 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Sum
 from django.db.models.functions import Coalesce, Now
 
-from migration_console.lib.errors import Problem, conflict
-from migration_console.lib.lake import lake
+from migration_console.lib.errors import Problem
 from migration_console.lib.ledger import Ask, ContainedRun
 
-from .admission import admit_upload
-from .archive import version_of
-from .bell import ring, ring_waiting
-from .models import CORRECTION, IN_THE_TABLE, RESTORED, UNSENT, Batch, Part, Reject, Run, SchemaVersion, Status
-
-# Their batches stay in the table too, unless the file was to be published whole.
-PARTLY = [Status.LOADING, Status.FAILED, Status.CANCELLED]
+from .again import load_again
+from .bell import ring_waiting
+from .models import CORRECTION, IN_THE_TABLE, PARTLY, UNSENT, Batch, Part, Reject, Run, SchemaVersion, Status
 
 # So many runs at a time: a table may have hundreds of thousands, and the server ends a session that is silent for long.
 SLICE = 1000
@@ -247,40 +242,6 @@ def _note_whole(run: Run, there: ContainedRun) -> None:
     Run.objects.filter(pk=run.pk).update(
         loaded=there["loaded"], attention=False, problems=[], warnings=[*run.warnings, warning]
     )
-
-
-def load_again(runs: Sequence[int]) -> list[int]:
-    """Load the files of runs that were rolled back once more, in their order; return the new runs.
-
-    A run that has been loaded again already is left out. So are corrections: their rows are ready to be sent once
-    more, in their parent, or in the run that loads the parent's file again.
-    """
-    made = []
-    rolled_back = Run.objects.filter(pk__in=runs, status=Status.ROLLED_BACK).exclude(trigger=CORRECTION)
-    for run in rolled_back.select_related("dataset").order_by("pk"):
-        if not run.archived_key or run.children.filter(trigger=RESTORED).exclude(status=Status.GONE).exists():
-            continue
-
-        def only_once(_again: Run, run: Run = run) -> None:
-            # The run's row is the lock: of two who ask at once, the second finds the first one's child.
-            with transaction.atomic():
-                Run.objects.select_for_update().get(pk=run.pk)
-                if run.children.filter(trigger=RESTORED).exclude(status=Status.GONE).count() > 1:
-                    raise conflict("under-way", f"{run} is being loaded again already")
-
-        with lake().open(version_of(run)) as source:
-            again = admit_upload(
-                f"raw/again/{run.key.removeprefix('raw/')}",
-                source,
-                trigger=RESTORED,
-                dataset=run.dataset,
-                reason=f"run {run.pk} was rolled back by a restore",
-                parent=run,
-                then=only_once,
-            )
-        ring(again)
-        made.append(again.pk)
-    return made
 
 
 __all__ = ["contents", "load_again", "loading", "rewind", "ring_waiting", "strangers"]

@@ -113,6 +113,8 @@ class Status(models.TextChoices):
 CORRECTION, UPLOADING, RESTORED = "correction", "uploading", "restore"
 OPEN = [Status.RECEIVED, Status.LOADING]
 IN_THE_TABLE = [Status.LOADED, Status.ARCHIVED]
+# Their batches stay in the table too, unless the file was to be published whole.
+PARTLY = [Status.LOADING, Status.FAILED, Status.CANCELLED]
 BADLY = {Status.REFUSED, Status.FAILED}
 TO_ERRORS = [Status.REFUSED, Status.FAILED, Status.CANCELLED]
 

@@ -18,7 +18,7 @@ FLOW = [
     ["sweeper", "arrivals"],
     ["sending"],
     ["services", "ledger", "editing"],
-    ["begin"],
+    ["begin", "again"],
     ["finish", "archive", "report", "admission", "bell", "corrections", "settling", "export", "fixes", "sheets"],
     ["touched"],
     ["amending", "reckoning", "attention"],

@@ -181,6 +181,8 @@ class RestoreAdmin(Pages):
         if attempt(request, lambda: runs.extend(services.load_again(restore, user=request.user))):
             if runs:
                 messages.success(request, f"{len(runs)} new runs load these files again, in their order.")
+            elif any(problem["code"] == services.GONE for problem in restore.problems):
+                messages.warning(request, "Nothing was loaded: the files are not there. See below what to do.")
             else:
                 messages.info(request, "All of these files are loaded again already, or on their way.")
         return redirect(PAGE, pk)
@@ -234,5 +236,6 @@ def _context(request: HttpRequest, pk: int | str) -> dict[str, Any]:
         "rolled": restore.rolled_back[:LINES_SHOWN],
         "more_rolled": max(len(restore.rolled_back) - LINES_SHOWN, 0),
         "again": restore.loaded_again[:LINES_SHOWN],
+        "left": len(restore.loaded_again) < len(restore.rolled_back),
         "live": reverse("admin:backups_restore_live", args=[restore.pk]),
     }

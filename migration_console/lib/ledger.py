@@ -3,8 +3,8 @@
 `ingest` and `backups` never import each other, so ingest registers its ledger here when Django starts.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 # Runs SQL with parameters in a session of the caller's, and returns the rows.
 Ask = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
@@ -27,6 +27,14 @@ class ContainedRun(TypedDict):
     starts: list[int]
 
 
+class LoadedAgain(NamedTuple):
+    """A run that was rolled back, and the one that loads its file again; None where that is gone, and what to do."""
+
+    run: int
+    again: int | None
+    problem: str = ""
+
+
 class Ledger(Protocol):
     """The ledger of the runs that load into tables."""
 
@@ -42,8 +50,8 @@ class Ledger(Protocol):
     def strangers(self, table: str, contained: Sequence[ContainedRun]) -> list[ContainedRun]:
         """Return those of the runs that the ledger knows nothing of: they were another console's, or are lost."""
 
-    def load_again(self, runs: Sequence[int]) -> list[int]:
-        """Load the files of runs that were rolled back once more, in their order; return the new runs."""
+    def load_again(self, runs: Sequence[int]) -> Iterator[LoadedAgain]:
+        """Load the files of runs that were rolled back once more, in their order; yield each once it has a run."""
 
     def ring_waiting(self) -> None:
         """Ring for the runs that wait for something; it may be there now."""

@@ -12,10 +12,10 @@ from backups.services import bring_back, dry_run, load_again, request_restore
 from ingest.admission import admit_upload
 from ingest.corrections import resubmit, send
 from ingest.ledger import SLICE, rewind
-from ingest.models import Batch, Run, Status, key_hash
+from ingest.models import RESTORED, Batch, Run, Status, key_hash
 from ingest.services import advance, cancel, retry
 from ingest.sweeper import work_off
-from migration_console.lib.errors import Conflict, Refused
+from migration_console.lib.errors import Conflict, Refused, Unavailable
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import reserve, unreserve
 from migration_console.lib.ledger import ContainedRun
@@ -74,6 +74,54 @@ def test_of_two_who_load_again_at_once_one_does(load: Loads, folder: Folder, mon
     assert len(list(folder.list("raw"))) == 1, "the second one's file is not left behind"
     assert work_off(list(run.children.all()))[0].status == Status.ARCHIVED
     assert len(contents()) == 10
+
+
+def test_a_file_that_is_gone_keeps_no_other_from_being_loaded_again(load: Loads, folder: Folder) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    runs = [load(APPEND, rows(5 * n, 5, "tuesday"), f"t-{n + 1}.csv") for n in (1, 2, 3)]
+    restore = restored("t")
+    folder.path(runs[1].archived_key).unlink()
+    assert len(load_again(restore)) == len(restore.loaded_again) == 2
+    (problem,) = restore.problems
+    assert problem["message"] == f"{runs[1].archived_key} of run {runs[1].pk} is not there: send the file again"
+    assert load_again(restore) == []
+    assert restore.problems == [problem], "told once"
+
+
+def test_runs_that_load_again_are_noted_one_by_one(load: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    for n in (1, 2):
+        load(APPEND, rows(5 * n, 5, "tuesday"), f"t-{n + 1}.csv")
+    restore, prepare = restored("t"), Folder.prepare
+
+    def only_once(*arguments: Any) -> Any:
+        monkeypatch.setattr(Folder, "prepare", broken)
+        return prepare(*arguments)
+
+    def broken(*_: Any) -> Any:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(Folder, "prepare", only_once)
+    with pytest.raises(Unavailable):
+        load_again(restore)
+    restore.refresh_from_db()
+    assert restore.loaded_again == [run.pk for run in Run.objects.filter(trigger=RESTORED)]
+    monkeypatch.setattr(Folder, "prepare", prepare)
+    assert len(load_again(restore)) == 1
+    assert len(restore.loaded_again) == 2
+
+
+def test_what_an_undone_restore_brought_back_is_not_loaded_again(load: Loads) -> None:
+    load(KEYLESS, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    load(KEYLESS, rows(5, 5, "tuesday"), "t-2.csv")
+    restore = restored("t")
+    (again,) = work_off(list(Run.objects.filter(pk__in=load_again(restore))))
+    undone = restored("t", backup=restore.safety_id)
+    assert (undone.rolled_back, len(contents())) == ([again.pk], 10)
+    assert load_again(undone) == [], "the rows of its file are those of the first run"
 
 
 def test_a_run_that_loads_again_may_be_tried_again(load: Loads) -> None:

@@ -7,8 +7,8 @@ from django.core.management.base import CommandError
 
 from backups.console import dry_run_lines, finish, restore_lines
 from backups.models import Restore, RestoreStatus
+from backups.services import GONE, load_again, request_restore
 from backups.services import dry_run as try_restore
-from backups.services import load_again, request_restore
 from migration_console.lib.command import BADLY, MISUSED, WELL, ConsoleCommand
 from migration_console.lib.progress import progress_bar
 
@@ -54,7 +54,9 @@ class Command(ConsoleCommand):
         restore = Restore.objects.filter(pk=pk, table=table).first()
         if restore is None:
             raise CommandError(f"There is no restore {pk} of {table}.", returncode=MISUSED)
-        return {"restore": pk, "runs": load_again(restore)}, WELL
+        runs = load_again(restore)
+        problems = [problem["message"] for problem in restore.problems if problem["code"] == GONE]
+        return {"restore": pk, "runs": runs, "problems": problems}, BADLY if problems else WELL
 
     def show(self, result: dict[str, Any]) -> None:
         """Print what was done, or would be."""
@@ -63,5 +65,7 @@ class Command(ConsoleCommand):
         elif "runs" in result and "restore" in result:
             runs = ", ".join(map(str, result["runs"])) or "none"
             self.stdout.write(f"runs {runs} load the files again; sweep, or a worker, goes on with them")
+            for problem in result["problems"]:
+                self.stderr.write(problem)
         else:
             self.stdout.write("\n".join(restore_lines(result)))
