@@ -64,7 +64,12 @@ def loading(table: str) -> list[str]:
     held = Part.objects.filter(run=OuterRef("pk"), lease_until__gt=Now())
     at_work = Q(status=Status.LOADING) | (~Q(status__in=IN_THE_TABLE) & Exists(held))
     runs = Run.objects.filter(at_work, dataset__table=table).select_related("dataset").order_by("pk")
-    return [f"run {run.pk} of dataset {run.dataset}" for run in runs]
+    return [f"run {run.pk} of dataset {run.dataset}{_held_up(run)}" for run in runs]
+
+
+def _held_up(run: Run) -> str:
+    paused = run.dataset is not None and run.dataset.paused
+    return " (its dataset is paused: resume it, or cancel the run)" if paused else ""
 
 
 def rewind(table: str, contained: Sequence[ContainedRun]) -> list[int]:

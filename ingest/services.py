@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from migration_console.lib import swap
@@ -89,6 +90,9 @@ def _advance(run: Run, progress: Progress, *, load: bool) -> None:
             run.end(Status.FAILED, **totals_of(run), problems=[problem("ledger", f"{broken}; nothing more is loaded")])
         except Cancelled:
             run.end(Status.CANCELLED, **totals_of(run))
+    elif run.status == Status.LOADING and run.cancel_requested and not run.parts.filter(lease_until__gt=Now()).exists():
+        # Its dataset is paused: nobody comes to the batch at which it would see the wish.
+        run.end(Status.CANCELLED, **totals_of(run))
     run.refresh_from_db()
     if load and run.status not in OPEN and run.closed_at is None and run.claim():
         with run.holding():

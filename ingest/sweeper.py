@@ -70,8 +70,9 @@ def _is_idle(run: Run) -> bool:
 
 
 def unfinished() -> list[Run]:
-    """Return the runs of datasets that are not at their end, oldest first."""
-    return list(Run.objects.filter(closed_at=None, dataset__paused=False).exclude(dataset=None).order_by("id"))
+    """Return the runs of datasets that are not at their end, oldest first; of paused ones those that are to end."""
+    go_on = Q(dataset__paused=False) | Q(cancel_requested=True) | ~Q(status__in=OPEN)
+    return list(Run.objects.filter(go_on, closed_at=None).exclude(dataset=None).order_by("id"))
 
 
 def work_off(runs: list[Run], progress: Progress = no_progress) -> list[Run]:

@@ -11,10 +11,11 @@ from backups.models import RestoreStatus
 from backups.services import bring_back, dry_run, load_again, request_restore
 from ingest.admission import admit_upload
 from ingest.corrections import resubmit, send
+from ingest.datasets import pause
 from ingest.ledger import SLICE, rewind
-from ingest.models import RESTORED, Batch, Run, Status, key_hash
+from ingest.models import RESTORED, Batch, Dataset, Run, Status, key_hash
 from ingest.services import advance, cancel, retry
-from ingest.sweeper import work_off
+from ingest.sweeper import unfinished, work_off
 from migration_console.lib.errors import Conflict, Refused, Unavailable
 from migration_console.lib.folder import Folder
 from migration_console.lib.lease import reserve, unreserve
@@ -250,6 +251,25 @@ def test_a_run_is_not_taken_up_again_while_a_restore_wants_its_table(load: Loads
     retry(run)
     assert advance(run.pk).status == Status.ARCHIVED
     assert len(contents()) == 2005
+
+
+def test_a_run_that_its_paused_dataset_holds_up_can_be_cancelled(load: Loads, settings: Any) -> None:
+    load(APPEND, rows(0, 5, "monday"), "t-1.csv")
+    backed_up("t")
+    run = half_loaded(settings)
+    there = len(contents())
+    pause(Dataset.objects.get(), paused=True)
+    restore = bring_back(request_restore("t").pk)
+    assert f"run {run.pk} of dataset t (its dataset is paused: resume it, or cancel the run)" in restore.waiting_for
+    assert advance(run.pk).status == Status.LOADING
+    cancel(run)
+    part = run.parts.get()
+    assert part.claim()
+    assert advance(run.pk).status == Status.LOADING, "a worker is still at it"
+    part.release()
+    (run,) = work_off(unfinished())
+    assert (run.status, run.loaded, run.closed_at is not None) == (Status.CANCELLED, there - 5, True)
+    assert bring_back(restore.pk).status == RestoreStatus.DONE
 
 
 def test_a_restore_waits_for_a_worker_that_is_still_at_a_run_which_has_ended(load: Loads, settings: Any) -> None:
