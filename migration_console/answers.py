@@ -1,8 +1,10 @@
 """How errors look: one shape, whatever went wrong and wherever."""
 
+import logging
 from typing import Any, Literal
 
 from django.core.exceptions import SuspiciousOperation
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
@@ -10,8 +12,12 @@ from drf_standardized_errors.types import Error
 from pydantic import BaseModel
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
 
+from .lib.engine import engine
 from .lib.errors import Conflict, Fenced, Gone, Refused, Unavailable, Unknown
+
+log = logging.getLogger(__name__)
 
 
 class ErrorItem(BaseModel):
@@ -56,7 +62,7 @@ class Handler(ExceptionHandler):
             return _answer(400, str(exc), "refused")
         if isinstance(exc, RecursionError):
             return _answer(400, "The body is nested too deeply.", "refused")
-        if isinstance(exc, Unavailable | OSError):
+        if isinstance(exc, Unavailable | OSError) or _is_away(exc):
             answer = _answer(503, "The database or the lake does not answer; try again.", "unavailable")
             answer.wait = 5  # type: ignore[attr-defined]  # seconds, for Retry-After
             return answer
@@ -66,12 +72,27 @@ class Handler(ExceptionHandler):
         """Answer in the one shape in debugging too."""
         return False
 
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        """Raise no alarm, with a traceback a request, for what passes by itself."""
+        if exc.status_code == 503:
+            log.warning("the database or the lake did not answer: %s", self.exc)
+        else:
+            super().report_exception(exc, response)
+
     def run(self) -> Any:
         """Answer in JSON, whatever the client asked for."""
         request = self.context.get("request")
         if request is not None:
             request.accepted_renderer, request.accepted_media_type = JSONRenderer(), "application/json"
         return super().run()
+
+
+def _is_away(error: Exception) -> bool:
+    """Tell whether the database did not answer, or will another time: nothing is wrong with the request."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    unconnected = connection.connection is None
+    return unconnected or isinstance(error, InterfaceError) or bool(engine(connection).is_transient(error))
 
 
 def _answer(code: int, detail: str, name: str) -> exceptions.APIException:

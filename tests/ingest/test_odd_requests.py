@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.db import OperationalError, connection
 
 from ingest.models import Run
 from migration_console.lib.folder import Folder
@@ -242,3 +243,35 @@ def test_another_spelling_of_a_key_is_no_file(people: Client, folder: Folder, ke
     assert people("POST", "/files", {"key": key}).status_code == 404
     assert not Run.objects.exists()
     assert people("POST", "/files", {"key": "raw/people.csv"}).json()["status"] == "received"
+
+
+@pytest.mark.parametrize("path", ["/runs", "/backups", "/datasets", "/restores/1"])
+def test_a_database_that_is_away_is_no_fault_of_ours(script: Client, path: str) -> None:
+    """Authentication asks it first."""
+
+    def away(*_: Any) -> Any:
+        raise OperationalError(2013, "database is locked")
+
+    with connection.execute_wrapper(away):
+        answer = script("GET", path)
+    assert (answer.status_code, errors(answer), answer["Retry-After"]) == (503, [("unavailable", None)], "5")
+    assert script("GET", "/runs").status_code == 200
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="a file is always there")
+def test_a_server_that_takes_no_connections_is_no_fault_of_ours(
+    script: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.close()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(connection.settings_dict, "PORT", "1")
+        answer = script("POST", "/files", {"key": "raw/x.csv"})
+    assert (answer.status_code, errors(answer), answer["Retry-After"]) == (503, [("unavailable", None)], "5")
+
+
+def test_a_statement_that_will_never_do_is_ours(script: Client) -> None:
+    def broken(*_: Any) -> Any:
+        raise OperationalError(1054, "no such column: x")
+
+    with connection.execute_wrapper(broken), pytest.raises(OperationalError):
+        script("GET", "/runs")
