@@ -55,7 +55,7 @@ def announce(key: str, version: str | None, *, trigger: str) -> Run | None:
     one, or of the newest. None where nothing is there, no version was named, and the key never had a run.
 
     The older ones too, so that runs of one key are numbered in the order of its versions, in whatever order
-    the announcements come: `is_superseded` goes by that.
+    the announcements come: `newer_version` goes by that.
     """
     known = Run.objects.filter(bucket=lake().bucket, key_hash=key_hash(key), version=version or "").first()
     if known is not None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from migration_console.lib.errors import Gone, Problem, Refused
 from migration_console.lib.lake import lake
-from migration_console.lib.lease import reserved
+from migration_console.lib.lease import TableLease, reserved
 
 from .admission import files_without_run, pin_upload
 from .amending import in_the_table
@@ -17,9 +17,10 @@ from .archive import version_of
 from .bell import ring
 from .datasets import parent_tables, parents_to_wait_for
 from .descriptor import Descriptor
-from .finish import totals_of
+from .finish import totals_of, withdraw
 from .handwritten import model_hash
 from .models import CORRECTION, OPEN, RESTORED, UPLOADING, Dataset, Part, Reject, Run, SchemaVersion, Status
+from .newer import newer_version
 from .schema import Schema
 from .survey import Survey, stored_survey, survey
 from .target import ensure_table
@@ -156,7 +157,7 @@ def _ends_unloaded(run: Run, descriptor: Descriptor) -> bool:
             return True
     if descriptor.mode == "append" and not descriptor.whole and not run.reason:
         _refuse_the_rest_of_another(run)
-    if descriptor.mode != "append" and is_superseded(run):
+    if descriptor.mode != "append" and newer_version(run):
         run.end(Status.SUPERSEDED)
         return True
     return False
@@ -254,8 +255,17 @@ def _partly_loaded(run: Run) -> Any:
     return next((other for other in counted if other.schema_version and not other.schema_version.parsed.whole), None)
 
 
-def is_superseded(run: Run) -> bool:
-    """Tell whether a newer version of the same object has been loaded already."""
-    same = Run.objects.filter(bucket=run.bucket, key_hash=run.key_hash, dataset=run.dataset)
-    newer = same.filter(Q(sequence__gt=run.sequence) | Q(sequence=run.sequence, pk__gt=run.pk))
-    return newer.filter(status__in=[Status.LOADED, Status.ARCHIVED]).exists()
+def makes_way(run: Run, schema: Schema, lease: TableLease | None) -> bool:
+    """End a run that has begun where a newer version of its file is loaded meanwhile; False where it goes on."""
+    if schema.descriptor.mode == "append" or not (newer := newer_version(run)):
+        return False
+    totals = totals_of(run)
+    if schema.descriptor.whole or not totals["loaded"]:
+        withdraw(run, lease)
+        return True
+    message = (
+        f"a newer version of this file is loaded, by run {newer.pk}, so that nothing more of this one is;"
+        f" {totals['loaded']} rows of it were loaded before, and have _run = {run.pk} where nothing newer has come"
+    )
+    run.end(Status.FAILED, problems=[problem("superseded", message)], **totals)
+    return True

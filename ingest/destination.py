@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migration_console.lib.definition import ForeignKey, TableDefinition, UniqueKey
+from migration_console.lib.lease import TableLease
 from migration_console.lib.statements import columns_sql, quote, quote_column
 
 INCOMING = "_incoming"
@@ -24,6 +25,13 @@ class Destination:
     upsert: bool = False
     known: tuple[str, ...] = ()
     run_column: bool = True
+    # The table's writing lease, where the rows may only be written under it.
+    lease: TableLease | None = None
+
+    def fence(self) -> None:
+        """Keep the table's writing lease until the transaction ends; Fenced where another worker has taken it."""
+        if self.lease is not None:
+            self.lease.fence()
 
     @property
     def constants(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from migration_console.lib.definition import TableDefinition
 from migration_console.lib.engine import engine
 from migration_console.lib.errors import Broken, Fenced, refuse
 from migration_console.lib.lake import lake
+from migration_console.lib.lease import TableLease
 from migration_console.lib.statements import columns_sql, quote
 
 from .archive import version_of
@@ -24,6 +25,7 @@ from .errors import ErrorGroup, group_errors, merge_groups
 from .isolation import Isolation
 from .loader import limit_of
 from .models import Batch, Reject, Run, Status
+from .newer import newer_version
 from .rejects import pages
 from .schema import Schema
 from .survey import Survey
@@ -86,6 +88,7 @@ def _retry_some(run: Run, orphans: list[Reject], schema: Schema, found: Survey, 
         refused = outcome.refusals.keys()
         loaded = [orphans[n] for n in frame["_n"].to_list() if n not in refused]
         _take_back(loaded)
+        to.fence()
     return len(loaded)
 
 
@@ -145,10 +148,14 @@ def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, Any]) -
     """Make a staged file appear in the table in one step."""
     table = to.definition
     names = [*to.names, *to.constants]
+    if schema.descriptor.mode != "append" and newer_version(run):
+        withdraw(run, to.lease)
+        return
     if schema.descriptor.mode != "replace":
         with transaction.atomic():
             hold(run)
             _merge(schema, to, names)
+            to.fence()  # last, since whoever wants the table waits for it
             run.end(Status.LOADED, **totals)
         return
     if totals["read"] and not totals["loaded"]:
@@ -157,12 +164,25 @@ def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, Any]) -
     if swap.can_rename(connection, table):
         if not swap.swapped(connection, table.name, run.pk):
             hold(run)
+            to.fence()
         swap.rename(connection, table.name, run.pk)
         return
     with transaction.atomic():
         hold(run)
         swap.exchange(connection, table, swap.staging_name(table.name, run.pk), names)
+        to.fence()
         run.end(Status.LOADED, **totals)
+
+
+def withdraw(run: Run, lease: TableLease | None) -> None:
+    """End a run as superseded of which nothing is in the table: nobody need mend its rejects."""
+    with transaction.atomic():
+        run.rejects.all().delete()
+        run.batches.all().delete()
+        if lease is not None:
+            lease.fence()
+        run.end(Status.SUPERSEDED, read=0)
+    swap.drop_leftovers(connection, run.version_schema.descriptor.target, run.pk)
 
 
 def _merge(schema: Schema, to: Destination, names: list[str]) -> None:

@@ -161,6 +161,7 @@ class Loader:
             raise Fenced(f"{self.run} is {status}: another worker has ended it, or a restore has taken it back")
         if cancelled:
             raise Cancelled
+        self.to.fence()
         moved = part.advance(
             start=batch.start,
             byte=batch.end,

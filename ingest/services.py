@@ -3,7 +3,7 @@ leases decide who works, the database says what is left.
 """
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -14,18 +14,19 @@ from django.utils import timezone
 from migration_console.lib import swap
 from migration_console.lib.audit import record
 from migration_console.lib.errors import Broken, Busy, Fenced, Gone, Refused, Unavailable, conflict, refuse
-from migration_console.lib.lease import reserved, writing
+from migration_console.lib.lease import TableLease, reserved, writing
 from migration_console.lib.progress import Progress, no_progress
 from migration_console.lib.sqltype import BINARY
 
 from .archive import archive, version_of
-from .begin import MAX_TAKEOVERS, gave_up, is_superseded, problem, start
+from .begin import MAX_TAKEOVERS, gave_up, makes_way, problem, start
 from .bell import ring, ring_waiting
 from .datasets import parent_tables
 from .destination import Destination
 from .finish import finish, totals_of
 from .loader import Cancelled, LimitPassed, Loader, transient_errors
 from .models import CORRECTION, OPEN, Part, Run, Status
+from .newer import refuse_older
 from .schema import Schema
 from .settling import inherit, settle
 from .survey import Survey, stored_survey
@@ -128,15 +129,13 @@ def _load(run: Run, progress: Progress) -> None:
     schema, found = schema_of(run), stored_survey(run.survey)
     table = schema.descriptor.target
     exclusive = schema.descriptor.mode != "append" or schema.descriptor.whole
-    guard: AbstractContextManager[bool] = writing(table) if exclusive else nullcontext(True)
-    with guard as ours:
-        if not ours:
+    with writing(table) if exclusive else nullcontext() as lease:
+        if exclusive and lease is None:
             run.wait(f"the writing lease of {table}, which another run holds")
             return
-        if schema.descriptor.mode != "append" and not run.batches.exists() and is_superseded(run):
-            run.end(Status.SUPERSEDED)
+        if makes_way(run, schema, lease):
             return
-        to = destination(run, schema)
+        to = destination(run, schema, lease)
         passed_limit = False
         try:
             _load_parts(run, schema, found, to, progress)
@@ -145,7 +144,7 @@ def _load(run: Run, progress: Progress) -> None:
         _finish(run, schema, found, to, early=passed_limit)
 
 
-def destination(run: Run, schema: Schema) -> Destination:
+def destination(run: Run, schema: Schema, lease: TableLease | None = None) -> Destination:
     """Return where a run's rows go: the target, or a staging table beside it."""
     descriptor = schema.descriptor
     table = ensure_table(connection, schema, parent_tables(schema))
@@ -165,6 +164,7 @@ def destination(run: Run, schema: Schema) -> Destination:
         upsert=descriptor.mode == "upsert",
         known=tuple(known),
         run_column=table.column(RUN_COLUMN) is not None,
+        lease=lease,
     )
 
 
@@ -264,6 +264,8 @@ def retry(run: Run, *, user: Any = None, reason: str = "") -> None:
         raise conflict(
             "corrected", f"corrected rows of {run} are in the table already; send the others from its rejects"
         )
+    if run.dataset is not None:
+        refuse_older(run, (goes_on and run.schema_version) or run.dataset.current)
     fields: dict[str, Any] = {"status": Status.LOADING if goes_on else Status.RECEIVED}
     if not goes_on:
         fields |= {"schema_version": None, "survey": {}, "sha256": None, "started_at": None, "duplicate_of": None}

@@ -21,7 +21,7 @@ FLOW = [
     ["begin", "again"],
     ["finish", "archive", "report", "admission", "bell", "corrections", "settling", "export", "fixes", "sheets"],
     ["touched"],
-    ["amending", "reckoning", "attention"],
+    ["amending", "reckoning", "attention", "newer"],
     ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],
     ["destination"],

@@ -80,6 +80,7 @@ ADVICE: dict[str, str] = {
     "partly-loaded": "Retry the run that is named here: it loads the rest, and nothing twice.",
     "partly-restored": "Retry: the run goes on behind the rows that are in the table.",
     "changed-while-loading": "Retry only once an operator has seen which rows are in the table.",
+    "superseded": "Nothing has to be done, unless rows are missing: then send the newer file again.",
     "conflict": "Retry when nobody else writes to the table.",
 }
 BY_STATUS: dict[str, str] = {

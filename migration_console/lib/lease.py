@@ -19,6 +19,8 @@ from django.db import DatabaseError, close_old_connections, connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from .errors import Fenced
+
 log = logging.getLogger(__name__)
 
 
@@ -70,6 +72,11 @@ class Leased(models.Model):
     def renew(self) -> bool:
         """Prolong the lease; False where it is no longer ours."""
         return bool(type(self)._default_manager.filter(self.held()).update(lease_until=lease_end()))
+
+    def fence(self) -> None:
+        """Keep the lease until the caller's transaction ends; Fenced where it is no longer ours."""
+        if not type(self)._default_manager.filter(self.held()).update(epoch=F("epoch")):
+            raise Fenced(str(self))
 
     def release(self, *, failed: bool = False) -> None:
         """Give the lease back, if it is still ours; a failure leaves the count of takeovers as it is."""
@@ -137,14 +144,14 @@ class TableLease(Leased):
 
 
 @contextmanager
-def writing(table: str) -> Iterator[bool]:
-    """Hold the writing lease of a table; yields False where another worker holds it."""
+def writing(table: str) -> Iterator[TableLease | None]:
+    """Hold the writing lease of a table; yields None where another worker holds it."""
     lease, _ = TableLease.objects.get_or_create(table=table)
     if not lease.claim():
-        yield False
+        yield None
         return
     with lease.holding():
-        yield True
+        yield lease
 
 
 def reserve(table: str, by: str) -> bool:
