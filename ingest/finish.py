@@ -182,7 +182,7 @@ def withdraw(run: Run, lease: TableLease | None) -> None:
         if lease is not None:
             lease.fence()
         run.end(Status.SUPERSEDED, read=0)
-    swap.drop_leftovers(connection, run.version_schema.descriptor.target, run.pk)
+    swap.drop_if_free(connection, run.version_schema.descriptor.target, run.pk)
 
 
 def _merge(schema: Schema, to: Destination, names: list[str]) -> None:
