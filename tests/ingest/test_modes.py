@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, OperationalError, connection
 
 from ingest.models import Reject, Status
+from ingest.services import advance
+from migration_console.lib.definition import read_definition
 from tests.conftest import Loads, codes, query
 
 pytestmark = pytest.mark.database
@@ -118,6 +120,29 @@ def test_replace_twice_keeps_keys_and_references(load: Loads) -> None:
         load(staff("replace"), "id,boss,email\n1,,a@x\n2,1,b@x\n")
     run = load(staff(), "id,boss,email\n3,9,c@x\n4,2,a@x\n5,2,e@x\n")
     assert codes(run) == {1: ["foreign-key"], 2: ["duplicate-key"]}
+
+
+@mysql_only
+@pytest.mark.parametrize("code", [1205, 1213, 2013])
+def test_a_replaced_table_keeps_the_foreign_keys_that_its_first_try_could_not_add(load: Loads, code: int) -> None:
+    load(staff(), "id,boss,email\n1,,a@x\n")
+    failed: list[str] = []
+
+    def fail_once(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "ADD CONSTRAINT" in sql and not failed:
+            failed.append(sql)
+            raise OperationalError(code, "of the server's choosing")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail_once):
+        run = load(staff("replace"), "id,boss,email\n1,,a@x\n2,1,b@x\n")
+    assert failed
+    assert advance(run.pk).status == Status.ARCHIVED
+    definition = read_definition(connection, "staff")
+    assert definition is not None
+    assert [(key.columns, key.table) for key in definition.foreign_keys] == [(("boss",), "staff")]
+    with pytest.raises(IntegrityError):
+        execute("INSERT INTO staff (id, boss, email) VALUES (3, 9, 'c@x')")
 
 
 def test_a_boss_may_stand_below_in_the_file(load: Loads) -> None:
