@@ -107,6 +107,24 @@ def groups_sql(key: UniqueKey) -> str:
     return f"SELECT _n, first FROM ({grouped}) grouped WHERE many > 1 ORDER BY first, _n"
 
 
+def links_sql(key: ForeignKey) -> str:
+    """Return the SELECT of (row, 1 where it refers, 0 where it is referred to, a number for equal values).
+
+    A temporary table may be named once in a statement: so each row is doubled, not joined with the others.
+    """
+    pairs = enumerate(zip(key.columns, key.references))
+    values = [
+        f"CASE r.refers WHEN 1 THEN i.{quote_column(c)} ELSE i.{quote_column(p)} END AS k{n}" for n, (c, p) in pairs
+    ]
+    names = [f"k{number}" for number in range(len(key.columns))]
+    rows = (
+        f"SELECT i._n, r.refers, {', '.join(values)} FROM {quote(INCOMING)} i"
+        " CROSS JOIN (SELECT 0 AS refers UNION ALL SELECT 1) r"
+    )
+    filled = " AND ".join(f"{name} IS NOT NULL" for name in names)
+    return f"SELECT _n, refers, DENSE_RANK() OVER (ORDER BY {', '.join(names)}) FROM ({rows}) linked WHERE {filled}"
+
+
 def insert_select_sql(to: Destination, where: str) -> str:
     """Return INSERT … SELECT of rows in the order of the file."""
     names = columns_sql([*to.names, *to.constants])

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import polars as pl
 from django.db import DatabaseError, transaction
@@ -17,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from migration_console.lib.definition import ForeignKey, UniqueKey
 from migration_console.lib.engine import engine
 from migration_console.lib.mysql import RowsRefused
+from migration_console.lib.sqltype import INTEGER_BITS
 from migration_console.lib.statements import quote
 
 from .destination import (
@@ -25,13 +27,15 @@ from .destination import (
     equal_sql,
     groups_sql,
     insert_select_sql,
+    links_sql,
     orphans_sql,
     present_sql,
     taken_sql,
 )
 from .errors import RowError, row_error
+from .parents import Parents
 
-# Rows that wait for one another, such as a chain of managers, go in pass by pass; then one by one.
+# Rows that wait for one another in other ways than as parents and children go in pass by pass; then one by one.
 MAX_PASSES = 20
 # Few refusals are expected here; a chunk with one is walked row by row.
 CHUNK = 200
@@ -54,6 +58,9 @@ class Isolation:
         self.connection, self.to, self.frame = connection, to, frame
         self.engine = engine(connection)
         self.outcome = Outcome()
+        self.parents = Parents()
+        # The rows that lack a parent in the table, for each foreign key.
+        self.orphans: dict[int, set[int]] = {}
 
     def prepare(self) -> None:
         """Fill the temporary table, before the batch's transaction so that its locks are held for a shorter time."""
@@ -102,20 +109,49 @@ class Isolation:
         # A staging table has no foreign keys that would refuse a row: there only the joins decide.
         staged = self.to.known != (self.to.table,)
         for number in count():
+            before = self._through
             refused, waiting = self._look()
             self._refuse(refused)
             left = _without(left, refused)
-            moved, trouble = self._move(_without(left, waiting), {*refused, *waiting})
+            self.parents = self._find_parents(left, waiting)
+            out = ",".join(map(str, sorted({*refused, *waiting})))
+            trouble = self._move(_without(left, waiting), f"i._n NOT IN ({out})" if out else "TRUE")
+            trouble |= self._move_children(left, waiting)
             if not waiting:
                 return
             left = _only(left, waiting)
+            moved = self._through > before
             if not moved or not (trouble or self._may_go_in_later(waiting)) or (number >= MAX_PASSES and not staged):
                 break
             self._forget(waiting, others=True)
         if self._may_go_in_later(waiting) and not staged:
-            self._one_by_one(left, waiting)
+            self._refuse({n: waiting[n] for n in self._one_by_one(left, waiting)})
         else:
             self._refuse(waiting)
+
+    @property
+    def _through(self) -> int:
+        """Return how many rows are in, or were replaced by later ones of the file."""
+        return self.outcome.loaded + self.outcome.skipped
+
+    def _move_children(self, left: pl.DataFrame, waiting: Refusals) -> bool:
+        """Move the rows that wait for rows of this batch alone, parents first, and take them out of `waiting`."""
+        orphans = {n for n, reasons in waiting.items() if all(error["code"] == "foreign-key" for error in reasons)}
+        if not orphans or not self.parents.given:
+            return False
+        keys = [key for key in self.to.keys if not (self.to.upsert and key.primary)]
+        primary = self.to.definition.primary_key
+        there = self._select(present_sql(primary, self.to.table)) if self.to.upsert and primary else []
+        updates = {row[0] for row in there}
+        trouble = False
+        for turn in self.parents.in_order(orphans, [dict(self._groups(key)) for key in keys], updates):
+            rows = self.parents.able(turn)
+            numbers = ",".join(map(str, rows)) or "NULL"
+            fresh = turn[0] not in updates
+            trouble |= self._move(_in_order(left, rows), f"i._n IN ({numbers})", known=waiting, fresh=fresh)
+        for n in [n for n in waiting if n in self.parents.inside or n in self.outcome.refusals]:
+            del waiting[n]
+        return trouble
 
     def _may_go_in_later(self, waiting: Refusals) -> bool:
         """Tell whether rows that wait may still go in, now that others are in: with one key, a repetition may not."""
@@ -125,7 +161,7 @@ class Isolation:
 
     # Looking
 
-    def _select(self, sql: str) -> list[tuple[int, ...]]:
+    def _select(self, sql: str) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
             return list(cursor.fetchall())
@@ -134,9 +170,10 @@ class Isolation:
         """Return the rows that are refused for every reason found, and those that wait for other rows."""
         refused: Refusals = defaultdict(list)
         waiting: Refusals = defaultdict(list)
-        for key in self.to.foreign_keys:
+        for number, key in enumerate(self.to.foreign_keys):
             own = self.to.is_self(key)
             rows = self._select(orphans_sql(key, self.to.parents(key), own=own))
+            self.orphans[number] = {row[0] for row in rows}
             self._add(waiting if own else refused, rows, key, "foreign-key")
         for unique in self.to.keys:
             if not self.to.upsert:
@@ -150,6 +187,28 @@ class Isolation:
                 rows = self._repeated(unique, refused.keys() | waiting.keys())
                 self._add(waiting, rows, unique, "duplicate-key")
         return refused, {n: reasons for n, reasons in waiting.items() if n not in refused}
+
+    def _find_parents(self, left: pl.DataFrame, waiting: Refusals) -> Parents:
+        """Find out which rows that wait for a parent have it among the others."""
+        parents = Parents()
+        for number, key in enumerate(self.to.foreign_keys):
+            orphans = self.orphans[number] & waiting.keys()
+            if self.to.is_self(key) and orphans:
+                parents.add(number, self._links(key, left), orphans)
+        return parents
+
+    def _links(self, key: ForeignKey, left: pl.DataFrame) -> Iterable[tuple[int, int, object]]:
+        """Return (row, whether it refers, value) for the rows that refer to one another by a foreign key."""
+        kinds = [column.sql for name in (*key.columns, *key.references) if (column := self.to.definition.column(name))]
+        if not all(sql and sql.base in INTEGER_BITS for sql in kinds):
+            return self._select(links_sql(key))
+        # Whole numbers are equal to the server where they are to us, and nobody need ask it.
+        among = {name.lower(): name for name in left.columns}
+        links: list[tuple[int, int, object]] = []
+        for refers, columns in enumerate((key.references, key.columns)):
+            names = [pl.col(among[name.lower()]).cast(pl.String).alias(f"k{k}") for k, name in enumerate(columns)]
+            links += [(n, refers, tuple(value)) for n, *value in left.select("_n", *names).drop_nulls().iter_rows()]
+        return links
 
     def _repeated(self, key: UniqueKey, out: Iterable[int]) -> list[tuple[int, ...]]:
         """Return the rows whose key an earlier row has that is not out itself."""
@@ -165,7 +224,7 @@ class Isolation:
             taken = True
         return found
 
-    def _groups(self, key: UniqueKey) -> list[tuple[int, ...]]:
+    def _groups(self, key: UniqueKey) -> Sequence[tuple[int, int]]:
         """Return (row, first row of its group) for the rows that share a key, in the order of the file."""
         kinds = [column.sql for name in key.columns if (column := self.to.definition.column(name))]
         if any(key.prefixes) or any(sql is None or sql.is_text for sql in kinds) or len(kinds) < len(key.columns):
@@ -220,47 +279,62 @@ class Isolation:
 
     # Moving
 
-    def _move(self, rows: pl.DataFrame, others: set[int]) -> tuple[int, bool]:
-        """Move rows, chunk by chunk where the server refuses one; return how many went in, and whether one did not."""
-        if not rows.height:
-            return 0, False
-        before = self.outcome.loaded + self.outcome.skipped
-        among = ",".join(map(str, sorted(others)))
-        if self._try(rows, f"i._n NOT IN ({among})" if among else "TRUE") is None:
-            return rows.height, False
-        for chunk in rows.iter_slices(CHUNK):
-            numbers = ",".join(map(str, chunk["_n"]))
-            if self._try(chunk, f"i._n IN ({numbers})") is not None:
-                self._one_by_one(chunk, {})
-        return self.outcome.loaded + self.outcome.skipped - before, True
+    def _move(self, rows: pl.DataFrame, where: str, *, known: Refusals | None = None, fresh: bool = False) -> bool:
+        """Move rows, chunk by chunk where the server refuses one; tell whether it did.
 
-    def _one_by_one(self, rows: pl.DataFrame, known: Refusals) -> None:
-        """Move rows in the order of the file; a refused one keeps the reasons known, or gets the server's.
-
-        As long as one went in, those without a parent are tried again.
+        Of rows whose parents were refused nothing is said here: they go on waiting.
         """
-        while True:
-            orphans, moved = [], 0
-            for row in rows.iter_slices(1):
-                n = row["_n"][0]
-                self.outcome.refusals.pop(n, None)
-                error = self._try(row, f"i._n = {n}")
+        if not rows.height or self._try(rows, where, fresh=fresh) is None:
+            self.parents.enter(rows["_n"])
+            return False
+        for chunk in rows.iter_slices(CHUNK):
+            able = _only(chunk, self.parents.able(chunk["_n"]))
+            numbers = ",".join(map(str, able["_n"]))
+            if able.height and self._try(able, f"i._n IN ({numbers})", fresh=fresh) is not None:
+                self._one_by_one(able, known or {})
+            else:
+                self.parents.enter(able["_n"])
+        return True
+
+    def _one_by_one(self, rows: pl.DataFrame, known: Refusals) -> set[int]:
+        """Move rows in the order given; a refused one keeps the reasons known, or gets the server's.
+
+        Return the rows not tried, since their parent did not go in: a row is tried when it has.
+        """
+        at = {n: index for index, n in enumerate(rows["_n"])}
+        lacking, orphans, now, moved, passes = set[int](), list[int](), list(at), 0, 0
+        while now:
+            ready: list[int] = []
+            for n in now:
+                if self.parents.lacks(n):
+                    lacking.add(n)
+                    continue
+                error = self._try(rows.slice(at[n], 1), f"i._n = {n}")
                 if error is None:
                     moved += 1
+                    self.outcome.refusals.pop(n, None)
+                    ready += [child for child in self.parents.enter([n]) if child in lacking]
                     continue
                 code = self.engine.row_code(error)
-                self.outcome.refusals[n] = known.get(n) or [row_error("", code, _server_words(error))]
+                told = known.get(n, []) if code in {reason["code"] for reason in known.get(n, [])} else []
+                self.outcome.refusals[n] = told or [row_error("", code, _server_words(error))]
                 orphans += [n] if code == "foreign-key" else []
-            if not (orphans and moved):
-                return
-            rows = _only(rows, orphans)
+            now = sorted({n for n in ready if not self.parents.lacks(n)})
+            lacking.difference_update(now)
+            if not now and moved and passes < MAX_PASSES:
+                # Their parents are named by no column of the file, such as one with a default.
+                now, orphans, moved, passes = orphans, [], 0, passes + 1
+        return lacking
 
-    def _try(self, rows: pl.DataFrame, where: str) -> Exception | None:
-        """Move rows; return the server's refusal, the table then unchanged. `where` says which they are in SQL."""
+    def _try(self, rows: pl.DataFrame, where: str, *, fresh: bool = False) -> Exception | None:
+        """Move rows; return the server's refusal, the table then unchanged.
+
+        `where` says which they are in SQL; `fresh` that none of them updates a row, and that their order counts.
+        """
         replaced = 0
         try:
             with transaction.atomic():
-                if self.to.upsert:
+                if self.to.upsert and not fresh:
                     replaced = self._upsert(where, rows.height)
                 elif rows.height == 1:
                     # One row by plain INSERT: its error says what is wrong.
@@ -323,6 +397,10 @@ class Isolation:
 
 def _only(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
     return frame.filter(pl.col("_n").is_in(pl.Series(sorted(rows), dtype=pl.UInt32)))
+
+
+def _in_order(frame: pl.DataFrame, rows: list[int]) -> pl.DataFrame:
+    return pl.DataFrame({"_n": pl.Series(rows, dtype=pl.UInt32)}).join(frame, on="_n", maintain_order="left")
 
 
 def _without(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:

@@ -24,7 +24,7 @@ FLOW = [
     ["amending", "reckoning", "attention", "newer"],
     ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],
-    ["destination"],
+    ["destination", "parents"],
     ["preview", "cells"],
     ["rejects", "survey"],
     ["models"],
