@@ -6,7 +6,7 @@ temporary table has the key columns only, in an upsert all of them: the good row
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -94,9 +94,12 @@ class Isolation:
             self._load(self.frame)
             return self.outcome
         while True:
-            last = self._last_of_key()
-            self._forget(last)
-            self._load(_without(self.frame, last))
+            # Rows that lack a parent elsewhere are out at once, not one of each key in every round.
+            lost = self._lost()
+            last = self._last_of_key(lost)
+            self._refuse({n: reasons for n, reasons in lost.items() if n not in last})
+            self._forget({*last, *lost})
+            self._load(_without(self.frame, {*last, *lost}))
             # Where the last row of a key was refused, the one before it counts.
             second = [n for n, winner in last.items() if winner in self.outcome.refusals]
             self.outcome.skipped += len(last) - len(second)
@@ -236,13 +239,21 @@ class Isolation:
         shared = rows.filter(pl.len().over(names) > 1).select("_n", pl.col("_n").min().over(names).alias("first"))
         return shared.sort("first", "_n").collect().rows()
 
-    def _last_of_key(self) -> dict[int, int]:
-        """Return, for each row whose primary key a later row has, the last one: in an upsert that wins."""
+    def _last_of_key(self, lost: Collection[int]) -> dict[int, int]:
+        """Return, for each row whose primary key a later one has that is not lost, the last: in an upsert it wins."""
         primary = self.to.definition.primary_key
         assert primary is not None
         rows = self._groups(primary)
-        last = {first: n for n, first in rows}
-        return {n: last[first] for n, first in rows if last[first] != n}
+        last = {first: n for n, first in rows if n not in lost}
+        return {n: last[first] for n, first in rows if n < last.get(first, 0)}
+
+    def _lost(self) -> Refusals:
+        """Return the rows whose parent is in no other table."""
+        found: Refusals = defaultdict(list)
+        for key in self.to.foreign_keys:
+            if not self.to.is_self(key):
+                self._add(found, self._select(orphans_sql(key, self.to.parents(key), own=False)), key, "foreign-key")
+        return found
 
     def _add(self, found: Refusals, rows: list[tuple[int, ...]], key: UniqueKey | ForeignKey, code: str) -> None:
         columns = ",".join(key.columns)

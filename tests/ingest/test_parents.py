@@ -111,3 +111,18 @@ def test_two_references_to_the_table_itself(load: Loads) -> None:
     lines = [f"{n},{n - 1 if n > 1 else ''},{n // 2 or ''}\n" for n in range(1, 501)]
     run = load(pairs, f"id,prev,top\n{''.join(reversed(lines))}700,1,701\n701,702,1\n")
     assert (run.loaded, set(codes(run))) == (500, {501, 502})
+
+
+def people(mode: str = "upsert") -> dict[str, object]:
+    fields = [ID, {"name": "town", "type": "integer"}]
+    towns = [{"fields": "town", "reference": {"resource": "towns", "fields": "id"}}]
+    return {"name": "people", "mode": mode, "schema": {"fields": fields, "primaryKey": "id", "foreignKeys": towns}}
+
+
+def test_an_upsert_sets_aside_all_rows_of_a_key_without_a_parent_at_once(load: Loads) -> None:
+    load({"name": "towns", "schema": {"fields": [ID], "primaryKey": "id"}}, "id\n1\n")
+    run, took = timed(load, people(), "id,town\n" + "7,99\n" * 20_000 + "8,1\n" + "9,99\n9,1\n9,1\n9,99\n9,99\n")
+    assert (run.loaded, run.rejected, run.skipped) == (2, 20_002, 2)
+    assert set(codes(run)) == {*range(1, 20_001), 20_005, 20_006}
+    assert query("SELECT id, town FROM people ORDER BY id") == [(8, 1), (9, 1)]
+    assert took < 60
