@@ -36,6 +36,7 @@ HINTS = {
     "not-a-duration": "Write the duration by ISO 8601, such as P1DT2H.",
     "not-a-geopoint": "Write longitude and latitude, such as 13.4,52.5.",
     "not-json": "Write valid JSON of the declared kind.",
+    "too-deep": "Nest the JSON at most 100 arrays and objects deep, or load it into a text field.",
     "not-an-email": "Write an address such as ann@example.org.",
     "not-a-uri": "Write a full address such as https://example.org/.",
     "not-a-uuid": "Write a UUID such as 123e4567-e89b-12d3-a456-426614174000.",

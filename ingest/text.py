@@ -37,6 +37,8 @@ UUID = re.compile(
 TOUCHING = re.compile(r"%[dmyYHMSjIf]%[dmyYHMSjIf]")
 EMAIL = re.compile(r"[^@\s\"]+@[^@\s.\"]+(\.[^@\s.\"]+)+")
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]+")
+# MySQL keeps no deeper JSON.
+MAX_JSON_DEPTH = 100
 
 
 class Bad(ValueError):
@@ -251,10 +253,21 @@ def parse_json(text: str) -> Any:
             parse_float=_json_float,
             parse_constant=_no_constant,
         )
-        orjson.dumps(value)  # refuses half a surrogate pair
-    except (ValueError, RecursionError, TypeError) as error:
+        if not (deep := _deeper(value, MAX_JSON_DEPTH)):
+            orjson.dumps(value)  # refuses half a surrogate pair
+    except RecursionError:
+        deep = True
+    except (ValueError, TypeError) as error:
         raise Bad("not-json", f"{shown(text)} is not JSON that can be kept exactly: {error}.") from None
+    if deep:
+        raise Bad("too-deep", f"{shown(text)} is nested more than {MAX_JSON_DEPTH} deep.")
     return value
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    """Tell whether arrays and objects are nested deeper."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (depth == 0 or any(_deeper(one, depth - 1) for one in inner))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,8 +20,33 @@ TRANSIENT = {
     *(1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927),  # the server is busy or going
     *(2002, 2003, 2006, 2013, 2055, 3024, 4031),  # the connection is lost
 }
-# CHECK, SIGNAL of a trigger, no default, wrong value: mysqlclient calls some of them operational.
-ABOUT_ROWS = {1048, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1644, 1690, 3140, 3819, 4025}
+# Whatever else the server says may be about a row: a trigger chooses its number itself.
+ELSEWHERE = {
+    *(1044, 1045, 1095, 1130, 1141, 1142, 1143, 1144, 1147, 1148, 1227, 1289, 1370, 1410, 1698, 1820, 3118),  # rights
+    *(1003, 1020, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1135, 1180, 1206, 1637, 3019, 3675),  # space, memory, locks
+    *(1015, 1016, 1017, 1033, 1034, 1035, 1036, 1105, 1127, 1146, 1194, 1195, 1196, 1356, 1412, 1449, 1877),  # tables
+    *(
+        1046,
+        1049,
+        1051,
+        1054,
+        1055,
+        1064,
+        1096,
+        1109,
+        1136,
+        1149,
+        1176,
+        1193,
+        1231,
+        1235,
+        1247,
+        1295,
+        1305,
+    ),  # statements
+    *(1153, 1196, 1207, 1223, 1238, 1402, 1568, 1598, 1615, 1665, 1785, 1786, 1792, 3098, 3100, 3101, 3572, 3950),
+    *(1418, 1419, 1422, 1442, 1456, 1534, 1593, 1969),  # triggers that can run for no row, the binary log, time
+}
 ROW_CODES = {1062: "duplicate-key", 1586: "duplicate-key", 1216: "foreign-key", 1452: "foreign-key"}
 ROW_CODES |= {3819: "check", 4025: "check"}
 
@@ -188,7 +213,11 @@ def is_transient(error: Exception) -> bool:
 
 def is_about_rows(error: Exception) -> bool:
     """Tell whether the server refused what the rows hold; a full disk or a missing right is no fault of theirs."""
-    return isinstance(error, IntegrityError | DataError | RowsRefused) or error_code(error) in ABOUT_ROWS
+    if isinstance(error, IntegrityError | DataError | RowsRefused):
+        return True
+    code = error_code(error)
+    by_server = code >= 3000 or 1000 <= code < 2000
+    return isinstance(error, DatabaseError) and by_server and code not in TRANSIENT | ELSEWHERE
 
 
 def row_code(error: Exception) -> str:

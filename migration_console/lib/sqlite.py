@@ -8,6 +8,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .statements import columns_sql, insert_sql, quote, quote_column
 
+# What a CHECK, a trigger or a generated column cannot work out of a row.
+WORDS_ABOUT_ROWS = {"malformed JSON", "integer overflow"}
+
 
 def prepare_session(_connection: BaseDatabaseWrapper, _lease_seconds: float) -> None:
     """Do nothing: a silent writer of the embedded database is ended by nobody but its own machine."""
@@ -61,7 +64,7 @@ def is_transient(error: Exception) -> bool:
 
 def is_about_rows(error: Exception) -> bool:
     """Tell whether the rows were refused for what they hold."""
-    return isinstance(error, IntegrityError | DataError)
+    return isinstance(error, IntegrityError | DataError) or str(error) in WORDS_ABOUT_ROWS
 
 
 def row_code(error: Exception) -> str:
