@@ -17,7 +17,7 @@ from .archive import version_of
 from .bell import ring
 from .datasets import parent_tables, parents_to_wait_for
 from .descriptor import Descriptor
-from .finish import totals_of, withdraw
+from .finish import left_of, totals_of, withdraw
 from .handwritten import model_hash
 from .models import CORRECTION, OPEN, RESTORED, UPLOADING, Dataset, Part, Reject, Run, SchemaVersion, Status
 from .newer import newer_version
@@ -49,7 +49,7 @@ def start(run: Run) -> bool:
 def gave_up(run: Run, at: str) -> bool:
     """End a run that kills its workers; returns False, since there is nothing to go on with."""
     message = f"{MAX_TAKEOVERS} workers died or failed while {at}; see their logs, then load the file again"
-    run.end(Status.FAILED, problems=[problem("takeovers", message)], **totals_of(run))
+    run.end(Status.FAILED, problems=[problem("takeovers", message)], **left_of(run))
     return False
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Sum
 
 from migration_console.lib import swap
@@ -31,6 +31,7 @@ from .schema import Schema
 from .survey import Survey
 
 log = logging.getLogger(__name__)
+NO_PARENT = 1452
 
 
 def finish(run: Run, schema: Schema, found: Survey, to: Destination) -> None:
@@ -144,6 +145,16 @@ def totals_of(run: Run) -> dict[str, Any]:
     return {**{name: value or 0 for name, value in sums.items()}, "errors": errors}
 
 
+def left_of(run: Run) -> dict[str, Any]:
+    """Return the counts of a run that ends badly: of a file that is published whole, nothing is in the table."""
+    totals, version = totals_of(run), run.schema_version
+    if version is not None and version.schema.descriptor.whole:
+        descriptor = version.schema.descriptor
+        if descriptor.mode != "replace" or not swap.swapped(connection, descriptor.target, run.pk):
+            totals["loaded"] = 0
+    return totals
+
+
 def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, Any]) -> None:
     """Make a staged file appear in the table in one step."""
     table = to.definition
@@ -152,7 +163,7 @@ def publish(run: Run, schema: Schema, to: Destination, totals: dict[str, Any]) -
         withdraw(run, to.lease)
         return
     if schema.descriptor.mode != "replace":
-        with transaction.atomic():
+        with _told(table), transaction.atomic():
             hold(run)
             _merge(schema, to, names)
             to.fence()  # last, since whoever wants the table waits for it
@@ -202,6 +213,23 @@ def _merge(schema: Schema, to: Destination, names: list[str]) -> None:
 
 
 @contextmanager
+def _told(table: TableDefinition) -> Iterator[None]:
+    """Refuse the file for a row that only the table itself refuses: the staging table has none of its triggers."""
+    try:
+        yield
+    except DatabaseError as error:
+        of_table = engine(connection)
+        if not of_table.is_about_rows(error) or of_table.row_code(error) in {"duplicate-key", "foreign-key"}:
+            raise
+        raise refuse(
+            "triggers" if table.triggers else "table",
+            f"{table.name} refused a row when the file was to be published: {error.args[-1]}; nothing was loaded. "
+            "Correct the file, or load it with publish: batches and without onError: then only such rows are set aside",
+            table.name,
+        ) from error
+
+
+@contextmanager
 def _checked_together(to: Destination) -> Iterator[None]:
     """Check foreign keys behind all rows: the server goes row by row, and a parent may stand below its child."""
     if not any(to.is_self(key) for key in to.foreign_keys):
@@ -219,7 +247,7 @@ def _checked_together(to: Destination) -> Iterator[None]:
                 parent = to.definition.name if to.is_self(key) else key.table
                 cursor.execute(swap.orphan_count_sql(to.definition.name, parent, key))
                 if cursor.fetchone()[0]:
-                    raise IntegrityError(f"rows without a parent in {parent}")
+                    raise IntegrityError(NO_PARENT, f"rows without a parent in {parent}")
         finally:
             cursor.execute("SET foreign_key_checks=1")
 

@@ -23,7 +23,7 @@ from .begin import MAX_TAKEOVERS, gave_up, makes_way, problem, start
 from .bell import ring, ring_waiting
 from .datasets import parent_tables
 from .destination import Destination
-from .finish import finish, totals_of
+from .finish import finish, left_of, totals_of
 from .loader import Cancelled, LimitPassed, Loader, transient_errors
 from .models import CORRECTION, OPEN, Part, Run, Status
 from .newer import refuse_older
@@ -74,7 +74,7 @@ def _note_failure(run: Run, error: Exception) -> None:
     run.refresh_from_db()
     words = f"{type(error).__name__}: {error}"
     if run.takeovers > MAX_TAKEOVERS and run.status in OPEN:
-        run.end(Status.FAILED, problems=[problem("failure", words)], **totals_of(run))
+        run.end(Status.FAILED, problems=[problem("failure", words)], **left_of(run))
     else:
         run.wait(f"another try after {words}")
 
@@ -88,12 +88,12 @@ def _advance(run: Run, progress: Progress, *, load: bool) -> None:
             _end(run, error)
         except Broken as broken:
             log.error("%s does not add up: %s", run, broken)
-            run.end(Status.FAILED, **totals_of(run), problems=[problem("ledger", f"{broken}; nothing more is loaded")])
+            run.end(Status.FAILED, **left_of(run), problems=[problem("ledger", f"{broken}; nothing more is loaded")])
         except Cancelled:
-            run.end(Status.CANCELLED, **totals_of(run))
+            run.end(Status.CANCELLED, **left_of(run))
     elif run.status == Status.LOADING and run.cancel_requested and not run.parts.filter(lease_until__gt=Now()).exists():
         # Its dataset is paused: nobody comes to the batch at which it would see the wish.
-        run.end(Status.CANCELLED, **totals_of(run))
+        run.end(Status.CANCELLED, **left_of(run))
     run.refresh_from_db()
     if load and run.status not in OPEN and run.closed_at is None and run.claim():
         with run.holding():
@@ -152,6 +152,8 @@ def destination(run: Run, schema: Schema, lease: TableLease | None = None) -> De
     if descriptor.whole:
         writes = swap.staging_name(table.name, run.pk)
         replaces = descriptor.mode == "replace"
+        if replaces and not swap.can_rename(connection, table):
+            swap.check_exchange(connection, table, 0)  # before an hour of staging, not behind it
         if not (replaces and swap.can_rename(connection, table) and swap.swapped(connection, table.name, run.pk)):
             swap.create_staging(connection, table, run.pk, replaces=replaces)
         known = [writes] if replaces else [writes, table.name]

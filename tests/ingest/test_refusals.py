@@ -3,7 +3,8 @@
 import pytest
 from django.db import OperationalError, connection
 
-from ingest.models import Status
+from ingest.models import OPEN, Status
+from ingest.services import advance
 from migration_console.lib.mysql import is_about_rows
 from tests.conftest import Loads, codes, query
 
@@ -91,3 +92,54 @@ def test_json_nested_as_deep_as_the_server_keeps_it(load: Loads) -> None:
 @pytest.mark.parametrize("code", [1044, 1142, 1021, 1114, 1146, 1205, 1213, 1290, 1449, 2006, 2013])
 def test_what_is_no_fault_of_a_row(code: int) -> None:
     assert not is_about_rows(OperationalError(code, "words"))
+
+
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_trigger_that_refuses_a_row_refuses_a_file_that_is_published_whole(
+    load: Loads, mode: str, event: str
+) -> None:
+    load(numbers(), "id,n\n2,1\n")
+    guard(event)
+    run = load(numbers(mode, publish="whole"), f"id,n\n3,4\n{2 if event == 'UPDATE' else 5},13\n")
+    if (mode, event) == ("append", "UPDATE"):
+        assert (run.status, run.loaded) == (Status.ARCHIVED, 1)
+        return
+    (problem,) = run.problems
+    assert (run.status, run.loaded, problem["code"]) == (Status.REFUSED, 0, "triggers")
+    assert "no thirteen" in problem["message"] and "publish: batches" in problem["message"]
+    assert query("SELECT id, n FROM numbers") == [(2, 1)]
+    assert [name for name in connection.introspection.table_names() if name.startswith("_console")] == []
+
+
+def test_a_trigger_that_only_watches_sees_a_whole_file_once(load: Loads) -> None:
+    make_table()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE log (id INTEGER)")
+        body = "INSERT INTO log VALUES (NEW.id)"
+        body = f"BEGIN {body}; END" if connection.vendor == "sqlite" else body
+        cursor.execute(f"CREATE TRIGGER watch AFTER INSERT ON numbers FOR EACH ROW {body}")
+    run = load(numbers(publish="whole"), "id,n\n1,2\n2,3\n")
+    assert (run.status, run.loaded) == (Status.ARCHIVED, 2)
+    assert query("SELECT id FROM log ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_whole_file_that_failed_says_that_nothing_is_loaded(load: Loads) -> None:
+    make_table()
+    with connection.cursor() as cursor:
+        body = "INSERT INTO missing VALUES (NEW.id)"
+        body = f"BEGIN {body}; END" if connection.vendor == "sqlite" else body
+        cursor.execute(f"CREATE TRIGGER broken AFTER INSERT ON numbers FOR EACH ROW {body}")
+    run = load(numbers(publish="whole"), "id,n\n1,2\n2,3\n")
+    while run.status in OPEN:
+        run = advance(run.pk)
+    assert (run.status, run.read, run.loaded) == (Status.FAILED, 2, 0)
+    assert "missing" in run.problems[0]["message"]
+    assert query("SELECT id FROM numbers") == []
+
+
+def test_a_replace_that_triggers_forbid_is_refused_before_it_is_staged(load: Loads) -> None:
+    load(numbers(), "id,n\n2,1\n")
+    guard("INSERT")
+    run = load(numbers("replace"), "id,n\n3,4\nx,y\n")
+    assert (run.status, run.problems[0]["code"], run.batches.count()) == (Status.REFUSED, "triggers", 0)
