@@ -54,6 +54,10 @@ class Destination:
         """Tell whether a foreign key points at the table itself."""
         return key.table in {self.definition.name, self.table}
 
+    def gives(self, key: ForeignKey) -> bool:
+        """Tell whether the rows hold what a foreign key refers to; a number that the table gives is in none."""
+        return self.is_self(key) and {name.lower() for name in key.references} <= {name.lower() for name in self.names}
+
     def parents(self, key: ForeignKey) -> tuple[str, ...]:
         """Return the tables that may hold the parent of a foreign key."""
         return self.known if self.is_self(key) else (key.table,)

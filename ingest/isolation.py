@@ -67,6 +67,7 @@ class Isolation:
         to = self.to
         keys: list[UniqueKey | ForeignKey] = [*to.keys, *to.foreign_keys]
         looked_at = {name.lower() for key in keys for name in key.columns}
+        looked_at |= {name.lower() for key in to.foreign_keys if to.gives(key) for name in key.references}
         names = [name for name in to.names if to.upsert or name.lower() in looked_at]
         temporary = "" if self.connection.vendor == "sqlite" else "TEMPORARY "
         with self.connection.cursor() as cursor:
@@ -175,7 +176,7 @@ class Isolation:
         waiting: Refusals = defaultdict(list)
         for number, key in enumerate(self.to.foreign_keys):
             own = self.to.is_self(key)
-            rows = self._select(orphans_sql(key, self.to.parents(key), own=own))
+            rows = self._select(orphans_sql(key, self.to.parents(key), own=self.to.gives(key)))
             self.orphans[number] = {row[0] for row in rows}
             self._add(waiting if own else refused, rows, key, "foreign-key")
         for unique in self.to.keys:
@@ -196,7 +197,7 @@ class Isolation:
         parents = Parents()
         for number, key in enumerate(self.to.foreign_keys):
             orphans = self.orphans[number] & waiting.keys()
-            if self.to.is_self(key) and orphans:
+            if self.to.gives(key) and orphans:
                 parents.add(number, self._links(key, left), orphans)
         return parents
 

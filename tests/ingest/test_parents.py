@@ -126,3 +126,15 @@ def test_an_upsert_sets_aside_all_rows_of_a_key_without_a_parent_at_once(load: L
     assert set(codes(run)) == {*range(1, 20_001), 20_005, 20_006}
     assert query("SELECT id, town FROM people ORDER BY id") == [(8, 1), (9, 1)]
     assert took < 60
+
+
+def test_a_parent_may_have_a_number_that_the_table_gives(load: Loads) -> None:
+    with connection.cursor() as cursor:
+        id_, kind, tail = "INTEGER PRIMARY KEY", "INTEGER", "STRICT"
+        if connection.vendor == "mysql":
+            id_, kind, tail = "BIGINT AUTO_INCREMENT PRIMARY KEY", "BIGINT", "ENGINE=InnoDB"
+        cursor.execute(f"CREATE TABLE steps (id {id_}, prev {kind}, FOREIGN KEY (prev) REFERENCES steps (id)) {tail}")
+        cursor.execute("INSERT INTO steps VALUES (5, NULL)")
+    prev = {"name": "prev", "type": "integer"}
+    run = load({"name": "steps", "schema": {"fields": [prev]}}, "prev\n5\n99\n5\n")
+    assert (run.status, run.loaded, codes(run)) == (Status.ARCHIVED, 2, {2: ["foreign-key"]})
