@@ -15,8 +15,9 @@ from .bell import ring
 from .destination import Destination
 from .loader import Cancelled, Loader, transient_errors
 from .models import Batch, Part, Run, Status
-from .services import advance, destination, schema_of
+from .services import advance, schema_of, target_of
 from .survey import stored_survey
+from .target import destination
 
 # A larger file is surveyed by a worker: nobody should wait so long for an answer.
 MAX_SENT_FILE = 16 << 20
@@ -88,7 +89,8 @@ def load_sent(run: Run, place: Place, data: bytes, *, last: bool) -> Batch:
 def _destination(run: int) -> Destination:
     """Look at the target table once a run, as a worker does."""
     found = Run.objects.select_related("schema_version").get(pk=run)
-    return destination(found, schema_of(found))
+    schema = schema_of(found)
+    return destination(found, schema, target_of(schema))
 
 
 def _same(known: Batch, data: bytes) -> Batch:

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from migration_console.lib import swap
 from migration_console.lib.audit import record
+from migration_console.lib.definition import TableDefinition
 from migration_console.lib.errors import Broken, Busy, Fenced, Gone, Refused, Unavailable, conflict, refuse
-from migration_console.lib.lease import TableLease, reserved, writing
+from migration_console.lib.lease import reserved, writing
 from migration_console.lib.progress import Progress, no_progress
-from migration_console.lib.sqltype import BINARY
 
 from .archive import archive, version_of
 from .begin import MAX_TAKEOVERS, gave_up, makes_way, problem, start
@@ -30,7 +30,7 @@ from .newer import refuse_older
 from .schema import Schema
 from .settling import inherit, settle
 from .survey import Survey, stored_survey
-from .target import RUN_COLUMN, ensure_table
+from .target import destination, ensure_table
 
 log = logging.getLogger(__name__)
 MAX_RESTARTS = 3
@@ -135,7 +135,7 @@ def _load(run: Run, progress: Progress) -> None:
             return
         if makes_way(run, schema, lease):
             return
-        to = destination(run, schema, lease)
+        to = destination(run, schema, target_of(schema), lease)
         passed_limit = False
         try:
             _load_parts(run, schema, found, to, progress)
@@ -144,34 +144,9 @@ def _load(run: Run, progress: Progress) -> None:
         _finish(run, schema, found, to, early=passed_limit)
 
 
-def destination(run: Run, schema: Schema, lease: TableLease | None = None) -> Destination:
-    """Return where a run's rows go: the target, or a staging table beside it."""
-    descriptor = schema.descriptor
-    table = ensure_table(connection, schema, parent_tables(schema))
-    writes, known = table.name, [table.name]
-    if descriptor.whole:
-        writes = swap.staging_name(table.name, run.pk)
-        replaces = descriptor.mode == "replace"
-        if replaces and not swap.can_rename(connection, table):
-            swap.check_exchange(connection, table, 0)  # before an hour of staging, not behind it
-        if not (replaces and swap.can_rename(connection, table) and swap.swapped(connection, table.name, run.pk)):
-            swap.create_staging(connection, table, run.pk, replaces=replaces)
-        known = [writes] if replaces else [writes, table.name]
-    return Destination(
-        table=writes,
-        definition=table,
-        names=tuple(schema.names),
-        wraps={column.name: wrap for column in schema.columns if (wrap := WRAPS.get(column.sql.base))},
-        run=run.pk,
-        upsert=descriptor.mode == "upsert",
-        known=tuple(known),
-        run_column=table.column(RUN_COLUMN) is not None,
-        lease=lease,
-    )
-
-
-# Column types whose canonical text needs a function around it.
-WRAPS = dict.fromkeys(BINARY, "UNHEX({})") | {"BIT": "CAST({} AS UNSIGNED)"}
+def target_of(schema: Schema) -> TableDefinition:
+    """Return the target table of a schema, made when it is missing."""
+    return ensure_table(connection, schema, parent_tables(schema))
 
 
 def _load_parts(run: Run, schema: Schema, found: Survey, to: Destination, progress: Progress) -> None:

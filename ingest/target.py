@@ -1,17 +1,23 @@
 """The target table: created from the schema when missing, held against it when present."""
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from migration_console.lib import swap
 from migration_console.lib.definition import TableDefinition, read_definition
 from migration_console.lib.engine import engine
 from migration_console.lib.errors import Problem, Refused, refuse
-from migration_console.lib.sqltype import narrower
+from migration_console.lib.lease import TableLease
+from migration_console.lib.sqltype import BINARY, narrower
 from migration_console.lib.statements import columns_sql, quote, quote_column, split_name
 
+from .destination import Destination
+from .models import Run
 from .schema import Schema
 
 RUN_COLUMN = "_run"
+# Column types whose canonical text needs a function around it.
+WRAPS = dict.fromkeys(BINARY, "UNHEX({})") | {"BIT": "CAST({} AS UNSIGNED)"}
 
 
 def ensure_table(connection: BaseDatabaseWrapper, schema: Schema, parents: dict[str, str]) -> TableDefinition:
@@ -131,3 +137,28 @@ def _column_problems(vendor: str, schema: Schema, table: TableDefinition) -> lis
 
 def _problem(message: str, table: TableDefinition, column: str, code: str = "table") -> Problem:
     return Problem(code, f"column {column}: {message}", f"{table.name}.{column}")
+
+
+def destination(run: Run, schema: Schema, table: TableDefinition, lease: TableLease | None = None) -> Destination:
+    """Return where a run's rows go: the target, or a staging table beside it."""
+    descriptor = schema.descriptor
+    writes, known = table.name, [table.name]
+    if descriptor.whole:
+        writes = swap.staging_name(table.name, run.pk)
+        replaces = descriptor.mode == "replace"
+        if replaces and not swap.can_rename(connection, table):
+            swap.check_exchange(connection, table, 0)  # before an hour of staging, not behind it
+        if not (replaces and swap.can_rename(connection, table) and swap.swapped(connection, table.name, run.pk)):
+            swap.create_staging(connection, table, run.pk, replaces=replaces)
+        known = [writes] if replaces else [writes, table.name]
+    return Destination(
+        table=writes,
+        definition=table,
+        names=tuple(schema.names),
+        wraps={column.name: wrap for column in schema.columns if (wrap := WRAPS.get(column.sql.base))},
+        run=run.pk,
+        upsert=descriptor.mode == "upsert",
+        known=tuple(known),
+        run_column=table.column(RUN_COLUMN) is not None,
+        lease=lease,
+    )
