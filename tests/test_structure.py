@@ -24,6 +24,7 @@ FLOW = [
     ["amending", "reckoning", "attention", "newer"],
     ["loader", "datasets", "draft", "altering"],
     ["batches", "isolation", "target"],
+    ["incoming"],
     ["destination", "parents"],
     ["preview", "cells"],
     ["rejects", "survey"],
