@@ -1,5 +1,5 @@
-"""python -m tests [--torture] [PYTEST ARGUMENTS]: the suite on SQLite, beside it the database tests on MariaDB,
-and then on the server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
+"""python -m tests [--torture] [PYTEST ARGUMENTS]: the suite on SQLite, beside it the database tests on MariaDB
+and on the server of TEST_MYSQL_URL where that is set. Starts what it needs; assumes nothing running.
 """
 
 import os
@@ -40,27 +40,24 @@ def run(name: str, url: str, arguments: list[str], *, shown: bool, last: bool) -
         return done.returncode
 
 
-def on_servers(wanted: list[str], arguments: list[str], *, shown: bool) -> list[int]:
-    """Run on MariaDB and on MySQL, one after the other."""
-    codes, last = [], wanted[-1:]
-    if "mariadb" in wanted:
-        codes.append(run("mariadb", mariadb.start(), arguments, shown=shown, last=last == ["mariadb"]))
-    if "mysql" in wanted:
-        codes.append(run("mysql", os.environ["TEST_MYSQL_URL"], arguments, shown=shown, last=True))
-    return codes
+def address_of(name: str) -> str:
+    """Return the address of a server; MariaDB is started for it."""
+    if name == "mariadb":
+        return mariadb.start()
+    return os.environ["TEST_MYSQL_URL"] if name == "mysql" else ""
 
 
 def main() -> None:
-    """Run all; fail if one failed."""
+    """Run all side by side, since each waits for its server and its workers half of the time; fail if one failed."""
     wanted, arguments = os.environ.get("TEST_SERVERS", "sqlite mariadb mysql").split(), sys.argv[1:]
     known = {"sqlite": True, "mariadb": True, "mysql": bool(os.environ.get("TEST_MYSQL_URL"))}
     wanted = [name for name, there in known.items() if there and name in wanted]
-    both = "sqlite" in wanted and len(wanted) > 1
-    with ThreadPoolExecutor(1) as beside:
-        # Beside SQLite, whose tests keep one core busy: the servers' have much to wait for.
-        servers = beside.submit(on_servers, wanted, arguments, shown=not both)
-        codes = [run("sqlite", "", arguments, shown=True, last=not both)] if "sqlite" in wanted else []
-        codes += servers.result()
+
+    def on(name: str) -> int:
+        return run(name, address_of(name), arguments, shown=name == wanted[0], last=name == wanted[-1])
+
+    with ThreadPoolExecutor(max(len(wanted), 1)) as side_by_side:
+        codes = list(side_by_side.map(on, wanted))
     # 5: no test of the selection concerns this server. One that was killed has a code below 0.
     sys.exit(1 if set(codes) - {0, 5} else 0)
 

@@ -33,6 +33,7 @@ def manage(tables: None, tmp_path: Path) -> Any:
 
 
 @pytest.mark.database
+@pytest.mark.heavy
 def test_monday_and_tuesday_on_the_command_line(manage: Any, tmp_path: Path) -> None:
     (tmp_path / "people.json").write_text(PEOPLE)
     (tmp_path / "people-1.csv").write_text("id,name\n1,Ann\n")

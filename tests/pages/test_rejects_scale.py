@@ -29,6 +29,7 @@ def multiply(run: Run) -> None:
 
 
 @pytest.mark.database
+@pytest.mark.heavy
 @pytest.mark.parametrize("asked", FILTERS)
 def test_pages_ask_little_and_by_an_index(load: Loads, asked: str) -> None:
     run = load(PEOPLE, FILE)
@@ -66,6 +67,7 @@ def by_index(cursor: Any, sql: str) -> bool:
 
 
 @pytest.mark.database
+@pytest.mark.heavy
 def test_the_page_of_a_run_asks_no_more_with_many(load: Loads) -> None:
     run = load(PEOPLE, FILE)
     client = Client()
